@@ -1,0 +1,80 @@
+"""What every loss does to labels: checks them, and brings them to the size of the features."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _invalid(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
+
+
+def check_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> None:
+    """Raises if a label is neither a class nor ``ignore_index``. Waits for the device.
+
+    Args:
+        labels: integers of any shape.
+        num_classes: C; the classes are 0 to C - 1.
+        ignore_index: the label of pixels that have no class.
+
+    Raises:
+        ValueError: names the first label that is out of range.
+    """
+    invalid = _invalid(labels, num_classes, ignore_index)
+    if invalid.any():
+        raise_invalid_label(int(labels[invalid][0]), num_classes, ignore_index)
+
+
+def raise_invalid_label(label: int, num_classes: int, ignore_index: int) -> None:
+    """Raises the one message that all checks of labels share.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f'labels hold the value {label}, but must lie in [0, {num_classes}) or equal ignore_index={ignore_index}. '
+        f'Check num_classes of the head, the label mapping of the data set (e.g. Cityscapes labelTrainIds, '
+        f'reduce_zero_label) and ignore_index.'
+    )
+
+
+def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
+    """Makes labels that are out of range ignored ones, without waiting for the device.
+
+    On an accelerator a bad label would end the process in a device-side assertion that names nothing. This way the
+    iteration runs through, and the caller looks at the second result when it is ready.
+
+    Args:
+        labels: integers of any shape.
+        num_classes: C; the classes are 0 to C - 1.
+        ignore_index: the label of pixels that have no class.
+
+    Returns:
+        The labels, each bad one replaced by ``ignore_index``, and a scalar: a bad label if there is one, else any.
+    """
+    invalid = _invalid(labels, num_classes, ignore_index)
+    suspect = labels.flatten().index_select(0, invalid.flatten().to(torch.uint8).argmax().view(1)).squeeze(0)
+    return labels.masked_fill(invalid, ignore_index), suspect
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Brings label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
+
+    Args:
+        labels: (N, H, W) integers.
+        size: (h, w) in pixels.
+
+    Returns:
+        (N, h, w) labels of the same type.
+    """
+    if tuple(labels.shape[-2:]) == tuple(size):
+        return labels
+    rows, columns = (
+        F.interpolate(torch.arange(old, device=labels.device, dtype=torch.float64)[None, None], size=new)
+        .long()
+        .view(-1)
+        for old, new in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels.index_select(-2, rows).index_select(-1, columns)

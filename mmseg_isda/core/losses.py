@@ -1,0 +1,137 @@
+"""The losses of the paper as functions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .labels import check_labels, resize_labels
+from .shift import add_shift
+
+REDUCTIONS = ('none', 'mean', 'sum')
+PLACEMENTS = ('feature', 'label')
+
+
+def isda_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    shift: Tensor | None,
+    *,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    ignore_index: int = 255,
+    reduction: str = 'mean',
+    avg_factor: float | Tensor | None = None,
+    avg_non_ignore: bool = False,
+    augment_at: str = 'label',
+    feature_size: tuple[int, int] | None = None,
+    align_corners: bool = False,
+) -> Tensor:
+    r"""Cross entropy of logits that are shifted according to the label: the upper bound of Eq. 7.
+
+    .. math::
+        \ell_i = -\log \frac{\exp z_{i y_i}}{\sum_j \exp(z_{ij} + \mathrm{shift}_{y_i j})}
+
+    With ``shift=None`` this is plain cross entropy, operation by operation that of MMSegmentation's
+    ``CrossEntropyLoss``, whose rules the weights and the reductions follow.
+
+    Args:
+        logits: (P, C) or (N, C, *spatial), plain (not shifted).
+        labels: (P,) or (N, *spatial) integers.
+        shift: (C, C) from :func:`~mmseg_isda.core.logit_shift`, or None.
+        weight: (P,) or (N, *spatial), multiplies the loss of each pixel.
+        class_weight: (C,), multiplies the loss of the pixels of each class.
+        ignore_index: label of pixels without loss and shift.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
+        avg_non_ignore: count only pixels that are not ignored in that default.
+        augment_at: ``'label'``: each pixel is shifted by its own label; ``'feature'``: the shift is made at
+            ``feature_size`` with labels taken by nearest neighbour and up-sampled bilinearly like the logits. As
+            up-sampling is linear, the latter equals shifting the logits before the up-sampling.
+        feature_size: (h, w) of the features, for ``augment_at='feature'``.
+        align_corners: of the bilinear up-sampling, for ``augment_at='feature'``.
+
+    Returns:
+        A scalar, or the shape of ``labels`` for ``reduction='none'``.
+
+    Raises:
+        ValueError: for an unknown option, shapes that do not fit, a label that is out of range (on the CPU), or an
+            ``avg_factor`` with ``reduction='sum'``.
+    """
+    _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size)
+    num_classes = logits.shape[1]
+    try:
+        if shift is not None:
+            logits = _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners)
+        loss = F.cross_entropy(logits, labels, weight=class_weight, reduction='none', ignore_index=ignore_index)
+    except IndexError:  # On the CPU the look-ups find a bad label at no cost, but do not say where it comes from.
+        check_labels(labels, num_classes, ignore_index)
+        raise
+    if avg_factor is None and reduction == 'mean':
+        avg_factor = _default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
+    return _reduce(loss, weight, reduction, avg_factor)
+
+
+def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size) -> None:
+    num_classes, expected = logits.shape[1], (logits.shape[0], *logits.shape[2:])
+    if tuple(labels.shape) != expected:
+        raise ValueError(
+            f'labels must have shape {expected} for logits of {tuple(logits.shape)}, got {tuple(labels.shape)}'
+        )
+    if shift is not None and tuple(shift.shape) != (num_classes, num_classes):
+        raise ValueError(f'shift must have shape {(num_classes, num_classes)}, got {tuple(shift.shape)}')
+    if weight is not None and weight.shape != labels.shape:
+        raise ValueError(f'weight must have the shape of labels, {tuple(labels.shape)}, got {tuple(weight.shape)}')
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
+    if avg_factor is not None and reduction == 'sum':
+        raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
+    if augment_at not in PLACEMENTS:
+        raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
+    if augment_at == 'feature' and shift is not None and (feature_size is None or logits.dim() != 4):
+        raise ValueError("augment_at='feature' needs logits of shape (N, C, H, W) and feature_size=(h, w)")
+
+
+def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners) -> Tensor:
+    size = tuple(labels.shape[1:])
+    if augment_at == 'label' or tuple(feature_size) == size:
+        return add_shift(logits, labels, shift, ignore_index)
+    low = add_shift(None, resize_labels(labels, feature_size), shift, ignore_index)
+    up = F.interpolate(low, size=size, mode='bilinear', align_corners=align_corners)
+    if torch.promote_types(up.dtype, logits.dtype) == up.dtype:
+        return up.add_(logits)  # In place: the up-sampled shift is as large as the logits.
+    return up + logits
+
+
+def _default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore) -> int | Tensor:
+    if class_weight is not None:
+        ignored = labels == ignore_index
+        weights = class_weight[labels.masked_fill(ignored, 0)]
+        return weights.masked_fill(ignored, 0).sum()
+    return (labels != ignore_index).sum() if avg_non_ignore else labels.numel()
+
+
+def _reduce(loss, weight, reduction, avg_factor) -> Tensor:
+    if weight is not None:
+        loss = loss * weight.float()
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        return loss.sum()
+    # The guard against a division by zero where every pixel is ignored.
+    return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
+
+
+def mean_shift(shift: Tensor, count: Tensor) -> Tensor:
+    """How strong the augmentation is: the mean shift of the wrong classes' logits over the labelled pixels.
+
+    Args:
+        shift: (C, C), row y for label y.
+        count: (C,) pixels of each class.
+
+    Returns:
+        A scalar in units of logits; 0 if there is no labelled pixel.
+    """
+    per_label = shift.detach().sum(1) / (len(shift) - 1)
+    return (per_label * count).sum() / count.sum().clamp_min(1)

@@ -1,0 +1,27 @@
+"""Keeps the statistics and the shift table in full float32, whatever the training loop chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switches autocast and TF32 off for ``device`` inside the block.
+
+    Under autocast a matrix product would run in half precision, and with TF32 in ten bits of mantissa:
+    a variance that is small beside its mean would be lost in either.
+    """
+    with torch.autocast(device.type, enabled=False):
+        previous = torch.get_float32_matmul_precision() if device.type == 'cuda' else 'highest'
+        if previous == 'highest':
+            yield
+            return
+        torch.set_float32_matmul_precision('highest')
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(previous)

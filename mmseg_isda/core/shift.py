@@ -1,0 +1,168 @@
+"""The term that ISDA adds to the logits, as a table of label and logit: Eq. 7 of the paper."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .precision import full_precision
+
+PIXELS_PER_PRODUCT = 1 << 16
+
+
+def logit_shift(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> Tensor:
+    r"""What is added to logit j of a pixel with label y (Eq. 7).
+
+    .. math:: \mathrm{shift}_{yj} = \tfrac{\lambda}{2} (w_j - w_y)^T \Sigma_y (w_j - w_y)
+
+    It depends on nothing of the pixel but its label, so it is computed once per iteration and looked up. Gradients
+    reach ``weight`` and never ``covariance``. Always float32 or better, under autocast too.
+
+    Args:
+        weight: (C, A) rows :math:`w_j` of the classifier.
+        covariance: (C, A) variances, (C, A, A) matrices, or one of either for all classes: (1, A), (1, A, A).
+        strength: :math:`\lambda` of this iteration, 0 or more.
+
+    Returns:
+        (C, C): row y is what a pixel with label y gets; its own logit (the diagonal) is not shifted.
+
+    Raises:
+        ValueError: if the shapes do not fit, or ``strength`` is a negative number.
+
+    Example:
+        >>> logit_shift(torch.eye(2), torch.ones(2, 2), 1.0)
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
+    _check(weight, covariance, strength)
+    with full_precision(weight.device):
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        covariance = covariance.detach().to(weight.dtype)
+        # A common offset of all rows cancels in w_j - w_y, but not in the rounding of its squares.
+        weight = weight - weight.mean(0)
+        if covariance.dim() == 2:
+            quadratic = _diagonal_form(weight, covariance)
+        else:
+            quadratic = _MatrixForm.apply(weight, covariance)
+        own = torch.eye(len(weight), dtype=torch.bool, device=weight.device)
+        return (strength / 2 * quadratic).masked_fill(own, 0)
+
+
+def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None:
+    if weight.dim() != 2:
+        raise ValueError(f'weight must have shape (C, A), got {tuple(weight.shape)}')
+    classes, size = weight.shape
+    shape = tuple(covariance.shape)
+    if not shape or shape[0] not in (1, classes) or shape[1:] not in ((size,), (size, size)):
+        raise ValueError(
+            f'covariance must have shape ({classes}, {size}), ({classes}, {size}, {size}) or 1 in place of {classes} '
+            f'for a weight of shape {tuple(weight.shape)}, got {shape}'
+        )
+    if not isinstance(strength, Tensor) and not strength >= 0:
+        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+
+
+def _diagonal_form(weight: Tensor, variance: Tensor) -> Tensor:
+    """(C, C) forms for diagonal matrices, from three products of C x A with A x C."""
+    # Cloned, as the running variance changes in place, perhaps before the backward pass.
+    variance = variance.clone()
+    scaled = variance * weight
+    return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * weight).sum(1, keepdim=True)
+
+
+class _MatrixForm(torch.autograd.Function):
+    """(C, C) forms (w_j - w_y)' Sigma_y (w_j - w_y) for full matrices, a class at a time.
+
+    With D = W - w_y and U = D Sigma_y the row is sum(U * D, 1) and its derivative with respect to D is 2 U: only U,
+    (C, C, A), is kept, and of Sigma nothing.
+    """
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, covariance: Tensor) -> Tensor:
+        classes = len(weight)
+        products = weight.new_empty(classes, *weight.shape)
+        forms = weight.new_empty(classes, classes)
+        for label, row in enumerate(weight):
+            difference = weight - row
+            torch.mm(difference, covariance[label % len(covariance)], out=products[label])
+            torch.sum(products[label] * difference, 1, out=forms[label])
+        ctx.save_for_backward(products)
+        return forms
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (products,) = ctx.saved_tensors
+        grad = 2 * grad
+        # d form[y, j] reaches w_j with the sign +, and w_y with the sign -.
+        towards = torch.einsum('yj,yja->ja', grad, products)
+        away = torch.einsum('yj,yja->ya', grad, products)
+        return towards - away, None
+
+
+def add_shift(logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int = 255) -> Tensor:
+    r"""Adds its row of the table to the logits of each labelled position; ignored ones get nothing.
+
+    Args:
+        logits: (N, C, *spatial), or None for zeros.
+        labels: (N, *spatial) integers.
+        shift: (C, C), row y for label y.
+        ignore_index: label of the positions to leave as they are.
+
+    Returns:
+        (N, C, *spatial) shifted logits, in the more precise type of ``logits`` and ``shift``.
+    """
+    if labels.dim() == 1:
+        columns = None if logits is None else logits.t().unsqueeze(0)
+        return _AddShift.apply(columns, labels.unsqueeze(0), shift, ignore_index).squeeze(0).t()
+    return _AddShift.apply(logits, labels, shift, ignore_index)
+
+
+class _AddShift(torch.autograd.Function):
+    """A look-up that writes straight into the layout of the logits, with a deterministic gradient."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int) -> Tensor:
+        classes = len(shift)
+        # One more column, of zeros, for ignored positions.
+        columns = torch.cat([shift, shift.new_zeros(1, classes)]).t().contiguous()
+        index = labels.flatten(1).long().masked_fill(labels.flatten(1) == ignore_index, classes)
+        shifted = shift.new_empty(len(labels), classes, index.shape[1])
+        for out, row in zip(shifted, index, strict=True):
+            torch.index_select(columns, 1, row, out=out)
+        shifted = shifted.view(len(labels), classes, *labels.shape[1:])
+        ctx.save_for_backward(labels)
+        ctx.ignore_index, ctx.num_classes = ignore_index, classes
+        ctx.logits_dtype = None if logits is None else logits.dtype
+        ctx.shift_dtype = shift.dtype
+        if logits is None:
+            return shifted
+        return (
+            shifted.add_(logits)
+            if shifted.dtype == torch.promote_types(shifted.dtype, logits.dtype)
+            else shifted + logits
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+        (labels,) = ctx.saved_tensors
+        grad_logits = grad.to(ctx.logits_dtype) if ctx.needs_input_grad[0] else None
+        grad_shift = None
+        if ctx.needs_input_grad[2]:
+            with full_precision(grad.device):
+                grad_shift = _sum_by_label(grad, labels, ctx.num_classes, ctx.ignore_index).to(ctx.shift_dtype)
+        return grad_logits, None, grad_shift, None
+
+
+def _sum_by_label(grad: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(C, C): row y is the sum of the (N, C, *spatial) gradients over the positions with label y."""
+    total = grad.new_zeros(num_classes, num_classes)
+    for image, image_labels in zip(grad.flatten(2), labels.flatten(1), strict=True):
+        for part, row in zip(image.split(PIXELS_PER_PRODUCT, 1), image_labels.split(PIXELS_PER_PRODUCT), strict=True):
+            valid = row != ignore_index
+            onehot = grad.new_zeros(num_classes, len(row))
+            onehot.scatter_(0, row.masked_fill(~valid, 0).long()[None], valid[None].to(grad.dtype))
+            total.addmm_(onehot, part.t())
+    return total

@@ -1,0 +1,152 @@
+"""What the ISDA losses of all toolkits share: the statistics, the strength, and the tie to a classifier."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift
+from ..core.covariance import KINDS
+from ..core.labels import raise_invalid_label
+from .schedule import SCHEDULES
+from .tap import ClassifierTap, Tapped
+
+
+class ISDALossBase(nn.Module):
+    """Base of the registered losses. ``ISDAHook`` calls :meth:`bind` and sets ``strength``.
+
+    Args:
+        lambda_0: final strength of the augmentation; 0 turns it off.
+        covariance: kind of :class:`~mmseg_isda.core.ClassCovariance`.
+        schedule: see :func:`~mmseg_isda.engine.strength_at`.
+        sync: pool the statistics over all processes.
+        classifier: name of the classifier within the module that owns the loss; dots reach deeper.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+
+    def __init__(self, *, lambda_0: float, covariance: str, schedule: str, sync: bool, classifier: str) -> None:
+        super().__init__()
+        if not lambda_0 >= 0:
+            raise ValueError(f'lambda_0 must be 0 or more, got {lambda_0}')
+        if covariance not in KINDS:
+            raise ValueError(f'covariance must be one of {", ".join(map(repr, KINDS))}, got {covariance!r}')
+        if schedule not in SCHEDULES:
+            raise ValueError(f'schedule must be one of {", ".join(map(repr, SCHEDULES))}, got {schedule!r}')
+        self.lambda_0, self.kind, self.schedule, self.sync = lambda_0, covariance, schedule, sync
+        self.classifier = classifier
+        self.strength: float | None = lambda_0 if schedule == 'constant' else None
+        self.register_module('covariance', None)
+        self._tap: ClassifierTap | None = None
+        self._taken = 0
+        self._count: Tensor | None = None
+        self._mean_shift: Tensor | None = None
+        self._suspect_label: tuple[Tensor, int, int] | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        return self._tap is not None
+
+    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
+        """Ties the loss to a classifier and makes its statistics, unless a checkpoint has made them already.
+
+        Args:
+            tap: of the classifier.
+            owner: the module that owns both.
+
+        Raises:
+            ValueError: if statistics that were loaded before have another shape.
+        """
+        del owner
+        if self._tap is tap:
+            return
+        num_classes, num_features = tap.weight.shape
+        if self.covariance is None:
+            self.covariance = self._new_statistics(num_classes, num_features).to(tap.weight.device)
+        elif (self.covariance.num_classes, self.covariance.num_features) != (num_classes, num_features):
+            raise ValueError(
+                f'the statistics of this loss belong to a classifier of shape '
+                f'{(self.covariance.num_classes, self.covariance.num_features)}, but {tap.name} has '
+                f'{(num_classes, num_features)}'
+            )
+        self._tap = tap
+        self._taken = tap.version
+        tap.num_consumers += 1
+
+    def _new_statistics(self, num_classes: int, num_features: int) -> ClassCovariance:
+        return ClassCovariance(num_classes, num_features, self.kind, sync=self.sync)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Makes room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
+        mean = state_dict.get(f'{prefix}covariance.mean')
+        if self.covariance is None and mean is not None and mean.dim() == 2:
+            self.covariance = self._new_statistics(*mean.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _check_ready(self) -> None:
+        if not self.is_bound or self.strength is None:
+            raise RuntimeError(
+                f"{type(self).__name__} is not tied to a classifier: add custom_hooks=[dict(type='ISDAHook')] to the "
+                f"config (with custom_imports=dict(imports=['mmseg_isda'])), or train with this project's "
+                f'tools/train.py, which adds it. Without an MMEngine Runner call '
+                f"mmseg_isda.engine.bind_isda_losses(model) and set the loss's attribute strength."
+            )
+
+    def _take_features(self) -> Tapped | None:
+        """The classifier's pass of this iteration, once: a second call finds the statistics updated and gets None.
+
+        Raises:
+            RuntimeError: if the loss is not bound, or its classifier has not run.
+        """
+        self._check_ready()
+        if self._taken == self._tap.version:
+            if self._count is None:
+                raise RuntimeError(
+                    f'{self._tap.name} has not run in training mode before the loss was called, so there are no '
+                    f'features to augment. Name the module that makes the logits by classifier=... of the loss.'
+                )
+            return None
+        self._taken = self._tap.version
+        return self._tap.take()
+
+    def _update(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
+        """Takes the batch into the statistics (Eqs. 1 to 3)."""
+        self._count = self.covariance.update(features, labels, ignore_index)
+
+    def _shift(self) -> Tensor:
+        """(C, C) table of this iteration (Eq. 7)."""
+        shift = logit_shift(self._tap.weight, self.covariance.covariance, self.strength)
+        self._mean_shift = mean_shift(shift, self._count)
+        return shift
+
+    def _guard(self, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+        """Labels that cannot crash an accelerator; :meth:`check_iteration` names a bad one. On the CPU unchanged."""
+        if labels.device.type == 'cpu':
+            return labels
+        labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)
+        self._suspect_label = (suspect, num_classes, ignore_index)
+        return labels
+
+    def check_iteration(self) -> dict[str, float]:
+        """What the hook asks after an iteration, when waiting for the device costs nothing.
+
+        Returns:
+            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits) and ``skipped``
+            (batches left out so far because a feature was not finite); empty if the loss has not run.
+
+        Raises:
+            ValueError: if a label was out of range.
+        """
+        if self._suspect_label is not None:
+            suspect, num_classes, ignore_index = self._suspect_label
+            self._suspect_label = None
+            label = int(suspect)
+            if label != ignore_index and not 0 <= label < num_classes:
+                raise_invalid_label(label, num_classes, ignore_index)
+        if self._mean_shift is None:
+            return {}
+        return {
+            'lambda': self.strength,
+            'shift': float(self._mean_shift),
+            'skipped': int(self.covariance.num_skipped),
+        }

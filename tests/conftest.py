@@ -1,0 +1,17 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+# Several workers share the machine; more threads each would only make them wait for one another.
+torch.set_num_threads(int(os.environ.get('TEST_THREADS', '1')))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test begins with the same random numbers, in whatever order the tests run."""
+    torch.manual_seed(0)

@@ -1,0 +1,102 @@
+"""Two processes against one: the statistics of the joined batch."""
+
+from __future__ import annotations
+
+import math
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from mmseg_isda.core import ClassCovariance
+from mmseg_isda.core.covariance import KINDS
+
+CLASSES, SIZE, STEPS = 4, 5, 4
+
+
+def batches(rank: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of different sizes and class frequencies; class 3 is on rank 1 alone, and rank 0 has one empty batch."""
+    generator = torch.Generator().manual_seed(rank)
+    out = []
+    for step in range(STEPS):
+        pixels = 20 + 30 * rank + step
+        labels = torch.randint(0, 3 + rank, (pixels,), generator=generator)
+        labels[:3] = 255
+        if rank == 0 and step == 1:
+            labels[:] = 255
+        features = torch.randn(pixels, SIZE, generator=generator) + 3 * (1 + labels.unsqueeze(1) % 3) + rank
+        out.append((features, labels))
+    return out
+
+
+def worker(rank: int, port: int, results) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    for kind in KINDS:
+        for sync in (True, False):
+            statistics = ClassCovariance(CLASSES, SIZE, kind, sync=sync)
+            for features, labels in batches(rank):
+                counts = statistics.update(features, labels)
+            results[rank, kind, sync] = {name: buffer.clone() for name, buffer in statistics.state_dict().items()}
+            results[rank, 'counts'] = counts
+            features, labels = batches(rank)[0]
+            if rank == 1:
+                features[0, 0] = math.nan
+            statistics.update(features, labels)
+            results[rank, kind, sync, 'skipped'] = int(statistics.num_skipped), statistics.count.clone()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def results():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    # Forked, as a fresh interpreter would import the toolkits first; the suite runs torch with one thread.
+    context = mp.get_context('fork')
+    with context.Manager() as manager:
+        shared = manager.dict()
+        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
+        return dict(shared)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_two_processes_hold_the_statistics_of_the_joined_batch(results, kind):
+    """Guards a mean of the ranks' means, wrong where their counts differ, and a class that one rank lacks."""
+    one = ClassCovariance(CLASSES, SIZE, kind)
+    for pair in zip(batches(0), batches(1), strict=True):
+        one.update(torch.cat([f for f, _ in pair]), torch.cat([y for _, y in pair]))
+    for rank in (0, 1):
+        both = results[rank, kind, True]
+        assert torch.equal(both['count'], one.count)
+        for name in ('mean', 'covariance'):
+            expected = getattr(one, name)
+            assert (both[name] - expected).norm() / expected.norm() < 1e-6, name
+    assert torch.equal(results[0, kind, True]['covariance'], results[1, kind, True]['covariance'])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_without_sync_each_process_keeps_its_own(results, kind):
+    for rank in (0, 1):
+        own = ClassCovariance(CLASSES, SIZE, kind)
+        for features, labels in batches(rank):
+            own.update(features, labels)
+        assert torch.equal(results[rank, kind, False]['count'], own.count)
+        torch.testing.assert_close(results[rank, kind, False]['covariance'], own.covariance)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_overflow_on_one_process_makes_all_skip_the_batch(results, kind):
+    """Guards against ranks whose statistics drift apart."""
+    for rank in (0, 1):
+        skipped, count = results[rank, kind, True, 'skipped']
+        assert skipped == 1 and torch.equal(count, results[rank, kind, True]['count'])
+    assert results[0, kind, False, 'skipped'][0] == 0 and results[1, kind, False, 'skipped'][0] == 1
+
+
+def test_the_counts_returned_are_the_process_s_own(results):
+    for rank in (0, 1):
+        labels = batches(rank)[-1][1]
+        assert results[rank, 'counts'].tolist() == torch.bincount(labels[labels != 255], minlength=CLASSES).tolist()

@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from mmseg_isda.core import add_shift, logit_shift
+from tests.reference import as_matrices, table
+
+
+def covariance_of(kind, classes=5, size=4, dtype=torch.float64):
+    shape = {'diagonal': (classes, size), 'full': (classes, size, size), 'shared': (1, size, size), 'identity': (1, size)}
+    values = torch.rand(shape[kind], dtype=dtype)
+    if kind == 'identity':
+        return torch.ones_like(values)
+    return values @ values.transpose(1, 2) if values.dim() == 3 else values
+
+
+KINDS = ['diagonal', 'full', 'shared', 'identity']
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_table_equals_the_equation_entry_by_entry(kind):
+    """Guards Eq. 7: rows and columns swapped, a missing half, or Sigma of the wrong class."""
+    weight, covariance = torch.randn(5, 4, dtype=torch.float64), covariance_of(kind)
+    expected = table(weight, as_matrices(covariance, 5), 3.0)
+    torch.testing.assert_close(logit_shift(weight, covariance, 3.0), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_gradcheck_of_the_weight(kind):
+    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    covariance = covariance_of(kind)
+    assert torch.autograd.gradcheck(lambda w: logit_shift(w, covariance, 2.0), weight)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_covariance_gets_no_gradient(kind):
+    covariance = covariance_of(kind).requires_grad_()
+    logit_shift(torch.randn(5, 4, dtype=torch.float64, requires_grad=True), covariance, 1.0).sum().backward()
+    assert covariance.grad is None
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_label_s_own_logit_is_never_shifted(kind):
+    shift = logit_shift(torch.randn(5, 4) + 100, covariance_of(kind, dtype=torch.float32), 5.0)
+    assert (shift.diagonal() == 0).all()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_common_offset_of_the_weights_cancels(kind):
+    """Guards the accuracy in float32: uncentred, the error at this offset is a thousand times larger."""
+    weight, covariance = torch.randn(5, 4, dtype=torch.float64) + 100, covariance_of(kind)
+    expected = table(weight, as_matrices(covariance, 5), 1.0)
+    got = logit_shift(weight.float(), covariance.float(), 1.0).double()
+    assert (got - expected).norm() / expected.norm() < 2e-5
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_statistics_may_move_on_before_the_backward_pass(kind):
+    """Guards a second forward pass before backward, whose in-place update once broke the graph."""
+    covariance = covariance_of(kind)
+    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(logit_shift(weight, covariance.clone(), 1.0).square().sum(), weight)
+    loss = logit_shift(weight, covariance, 1.0).square().sum()
+    covariance.mul_(7)
+    (got,) = torch.autograd.grad(loss, weight)
+    torch.testing.assert_close(got, expected)
+
+
+def test_autocast_does_not_reach_the_table():
+    weight, variance = torch.randn(5, 64), torch.rand(5, 64)
+    expected = logit_shift(weight, variance, 1.0)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(logit_shift(weight, variance, 1.0), expected)
+
+
+def test_a_half_precision_weight_gets_a_float32_table_and_a_half_precision_gradient():
+    weight = torch.randn(5, 4, dtype=torch.bfloat16, requires_grad=True)
+    shift = logit_shift(weight, torch.rand(5, 4), 1.0)
+    shift.sum().backward()
+    assert shift.dtype == torch.float32 and weight.grad.dtype == torch.bfloat16
+
+
+def test_zero_covariance_gives_no_shift():
+    """A class that has not been seen is not augmented."""
+    assert not logit_shift(torch.randn(3, 4), torch.zeros(3, 4), 7.5).any()
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match=r'covariance must have shape \(3, 4\).* got \(2, 4\)'):
+        logit_shift(torch.zeros(3, 4), torch.zeros(2, 4), 1.0)
+    with pytest.raises(ValueError, match=r'weight must have shape \(C, A\)'):
+        logit_shift(torch.zeros(3, 4, 1, 1), torch.zeros(3, 4), 1.0)
+    with pytest.raises(ValueError, match='strength .* must be 0 or more, got -1'):
+        logit_shift(torch.zeros(3, 4), torch.zeros(3, 4), -1)
+
+
+@pytest.mark.parametrize('spatial', [(), (6,), (3, 4)])
+def test_add_shift_looks_up_each_position(spatial):
+    labels = torch.randint(0, 3, (2, *spatial))
+    labels.view(2, -1)[0, 0] = 255
+    logits, shift = torch.randn(2, 3, *spatial), torch.randn(3, 3)
+    got = add_shift(logits, labels, shift)
+    rows = torch.cat([shift, torch.zeros(1, 3)])[labels.masked_fill(labels == 255, 3)]
+    torch.testing.assert_close(got, logits + rows.movedim(-1, 1))
+
+
+def test_add_shift_gradcheck():
+    labels = torch.randint(0, 4, (2, 3, 3))
+    labels[0, 0] = 255
+    logits = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    shift = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z, s: add_shift(z, labels, s), (logits, shift))
+    assert torch.autograd.gradcheck(lambda s: add_shift(None, labels, s), shift)
+
+
+def test_add_shift_leaves_the_logits_as_they_are():
+    logits = torch.randn(1, 2, 2, 2)
+    before = logits.clone()
+    add_shift(logits, torch.zeros(1, 2, 2, dtype=torch.long), torch.ones(2, 2))
+    assert torch.equal(logits, before)
