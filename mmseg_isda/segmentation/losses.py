@@ -1,0 +1,137 @@
+"""The loss that a segmentation config names in ``loss_decode``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..core import isda_cross_entropy, resize_labels
+from ..core.losses import PLACEMENTS, REDUCTIONS
+from ..engine import ClassifierTap, ISDALossBase
+
+
+@MODELS.register_module()
+class ISDASegLoss(ISDALossBase):
+    r"""Cross entropy that augments the feature of every pixel implicitly (Eq. 7 of the paper).
+
+    Takes the place of ``CrossEntropyLoss`` in ``loss_decode`` of a decode or auxiliary head; ``ISDAHook`` must be among
+    the hooks. Each head keeps its own statistics, saved with the model. In evaluation it is plain cross entropy.
+
+    Args:
+        lambda_0: final strength of the augmentation; with 0 the loss equals ``CrossEntropyLoss``.
+        covariance: ``'diagonal'``, ``'full'``, ``'shared'`` or ``'identity'``, see
+            :class:`~mmseg_isda.core.ClassCovariance`.
+        augment_at: ``'feature'``: the shift is added at the size of the features and up-sampled with the logits, as the
+            authors' program does; ``'label'``: every labelled pixel is shifted by its own label.
+        schedule: of lambda: ``'iter'``, ``'epoch'`` or ``'constant'``.
+        sync: pool the statistics over all processes; False keeps each process's own, as the authors' program does.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: weights of the classes, or a file that holds them as a list in JSON.
+        loss_weight: factor of the loss.
+        loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
+        avg_non_ignore: whether a mean leaves ignored pixels out.
+        classifier: name of the classifier within the head.
+        align_corners: of the up-sampling of the logits; by default that of the head.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+
+    def __init__(
+        self,
+        lambda_0: float = 7.5,
+        covariance: str = 'diagonal',
+        augment_at: str = 'feature',
+        schedule: str = 'iter',
+        sync: bool = True,
+        reduction: str = 'mean',
+        class_weight: list[float] | str | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_isda',
+        avg_non_ignore: bool = False,
+        classifier: str = 'conv_seg',
+        align_corners: bool | None = None,
+    ) -> None:
+        super().__init__(lambda_0=lambda_0, covariance=covariance, schedule=schedule, sync=sync, classifier=classifier)
+        if augment_at not in PLACEMENTS:
+            raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
+        if reduction not in REDUCTIONS:
+            raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
+        self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
+        self.class_weight = (
+            json.loads(Path(class_weight).read_text()) if isinstance(class_weight, str) else class_weight
+        )
+        self.loss_weight, self._loss_name = loss_weight, loss_name
+        self.align_corners = align_corners
+        self._feature_size: tuple[int, int] | None = None
+
+    @property
+    def loss_name(self) -> str:
+        """Under which name the head reports the loss."""
+        return self._loss_name
+
+    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
+        """See the base class; also learns how the head up-samples its logits."""
+        super().bind(tap, owner)
+        if self.align_corners is None:
+            self.align_corners = bool(getattr(owner, 'align_corners', False))
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """The loss of one head.
+
+        Args:
+            cls_score: (N, C, H, W) plain logits at the size of the labels.
+            label: (N, H, W) integers.
+            weight: (N, H, W) weight of each pixel, e.g. of a sampler.
+            avg_factor: what a mean divides by.
+            reduction_override: replaces ``reduction`` for this call.
+            ignore_index: label of the pixels to ignore.
+
+        Returns:
+            A scalar, or (N, H, W) for the reduction ``'none'``.
+
+        Raises:
+            RuntimeError: if no ``ISDAHook`` has tied the loss to a classifier, or that has not run.
+            ValueError: if shapes do not fit or a label is out of range.
+        """
+        label = self._guard(label, cls_score.shape[1], ignore_index)
+        shift = self._shift_of_batch(label, ignore_index) if self.training and self.lambda_0 > 0 else None
+        loss = isda_cross_entropy(
+            cls_score,
+            label,
+            shift,
+            weight=weight,
+            class_weight=None if self.class_weight is None else cls_score.new_tensor(self.class_weight),
+            ignore_index=ignore_index,
+            reduction=reduction_override or self.reduction,
+            avg_factor=avg_factor,
+            avg_non_ignore=self.avg_non_ignore,
+            augment_at=self.augment_at,
+            feature_size=self._feature_size,
+            align_corners=bool(self.align_corners),
+        )
+        return self.loss_weight * loss
+
+    def _shift_of_batch(self, label: Tensor, ignore_index: int) -> Tensor:
+        tapped = self._take_features()
+        if tapped is not None:
+            self._feature_size = tuple(tapped.features.shape[2:])
+            self._update(tapped.features, resize_labels(label, self._feature_size), ignore_index)
+        return self._shift()
+
+    def extra_repr(self) -> str:
+        return (
+            f'lambda_0={self.lambda_0}, covariance={self.kind!r}, augment_at={self.augment_at!r}, '
+            f'schedule={self.schedule!r}, avg_non_ignore={self.avg_non_ignore}'
+        )

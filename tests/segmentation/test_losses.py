@@ -1,0 +1,233 @@
+"""ISDASegLoss within the heads of MMSegmentation."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_isda.engine import bind_isda_losses
+from mmseg_isda.segmentation import ISDASegLoss
+from tests.reference import as_matrices, eq7_map, reduced
+from tests.segmentation import toy
+
+ISDA = dict(type='ISDASegLoss')
+
+HEADS = {
+    'PSPHead': toy.head('PSPHead', pool_scales=(1, 2)),
+    'ASPPHead': toy.head('ASPPHead', dilations=(1, 2)),
+    'FCNHead': toy.head('FCNHead'),
+    'DepthwiseSeparableASPPHead': toy.head(
+        'DepthwiseSeparableASPPHead', dilations=(1, 2), c1_in_channels=8, c1_channels=4
+    ),
+    'UPerHead': toy.head('UPerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], pool_scales=(1, 2)),
+    'SegformerHead': toy.head('SegformerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3]),
+    'SlimASPPHead': toy.head('SlimASPPHead', dilations=(1, 2), branch_channels=4),
+}
+
+
+@pytest.mark.parametrize('name', HEADS)
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+def test_heads_get_the_loss_of_equation_7(name, augment_at):
+    """Guards the tap of each head: the wrong features, dropout left out, or another rule of up-sampling."""
+    decode = {**HEADS[name], 'loss_decode': dict(ISDA, augment_at=augment_at), 'dropout_ratio': 0}
+    network = toy.build(toy.model(decode=decode, auxiliary=False))
+    seen = {}
+    network.decode_head.conv_seg.register_forward_hook(lambda module, x, out: seen.update(features=x[0], logits=out))
+    data = toy.batch(network)
+    losses = network(**data, mode='loss')
+    losses['decode.loss_isda'].backward()
+    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
+    loss, head = network.decode_head.loss_decode, network.decode_head
+    flat_labels = F.interpolate(labels[:, None].float(), size=seen['features'].shape[2:])[:, 0].long().flatten()
+    assert loss.covariance.count.tolist() == torch.bincount(flat_labels, minlength=256)[: toy.CLASSES].tolist()
+    expected = reduced(
+        eq7_map(
+            seen['logits'].double().detach(),
+            labels,
+            head.conv_seg.weight.double().flatten(1).detach(),
+            as_matrices(loss.covariance.covariance, toy.CLASSES),
+            1.5,
+            augment_at=augment_at,
+            align_corners=head.align_corners,
+        ),
+        labels,
+    )
+    assert losses['decode.loss_isda'].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert head.conv_seg.weight.grad.isfinite().all() and head.conv_seg.weight.grad.any()
+
+
+def test_cascade_with_ocr_head():
+    """Two stages, each with statistics of its own."""
+    stages = [toy.head(in_channels=64), toy.head('OCRHead', ocr_channels=4)]
+    config = toy.model(auxiliary=False, num_stages=2)
+    config.update(type='CascadeEncoderDecoder', decode_head=stages)
+    network = toy.build(config)
+    losses = toy.losses(network)
+    assert {'decode_0.loss_isda', 'decode_1.loss_isda'} <= set(losses)
+    counts = [stage.loss_decode.covariance.count for stage in network.decode_head]
+    assert torch.equal(*counts) and counts[0].sum() > 0
+    means = [stage.loss_decode.covariance.mean for stage in network.decode_head]
+    assert not torch.equal(*means)
+
+
+def test_lambda_0_of_zero_is_cross_entropy_bit_for_bit():
+    """Through a whole PSPHead: loss and every gradient."""
+    results = []
+    for loss in (dict(ISDA, lambda_0=0, loss_name='loss_ce'), dict(type='CrossEntropyLoss')):
+        torch.manual_seed(3)
+        network = toy.build(toy.model(loss))
+        torch.manual_seed(4)
+        losses = toy.losses(network)
+        sum(value for key, value in losses.items() if 'loss' in key).backward()
+        results.append((losses, [parameter.grad for parameter in network.parameters()]))
+    (isda, isda_grads), (plain, plain_grads) = results
+    assert torch.equal(isda['decode.loss_ce'], plain['decode.loss_ce'])
+    assert torch.equal(isda['aux.loss_ce'], plain['aux.loss_ce'])
+    assert all(torch.equal(a, b) for a, b in zip(isda_grads, plain_grads, strict=True))
+
+
+@pytest.mark.parametrize('reduction', ['none', 'mean', 'sum'])
+@pytest.mark.parametrize('class_weight', [None, [0.5, 1.0, 2.0, 0.1]])
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+@pytest.mark.parametrize('ignored', [False, True])
+def test_lambda_0_of_zero_follows_every_option_of_cross_entropy(reduction, class_weight, avg_non_ignore, ignored):
+    if class_weight and reduction == 'mean' and (ignored or avg_non_ignore):
+        pytest.skip('CrossEntropyLoss of MMSegmentation itself fails on ignored labels with class weights')
+    options = dict(reduction=reduction, class_weight=class_weight, avg_non_ignore=avg_non_ignore, loss_weight=0.4)
+    init_default_scope('mmseg')
+    plain = MODELS.build(dict(type='CrossEntropyLoss', **options))
+    isda = MODELS.build(dict(ISDA, lambda_0=0, **options))
+    logits, labels = torch.randn(2, 4, 5, 5), torch.randint(0, 4, (2, 5, 5))
+    if ignored:
+        labels[:, 0] = 255
+    for weight, override in [(None, None), (torch.rand(2, 5, 5), None), (None, 'none')]:
+        arguments = dict(weight=weight, reduction_override=override, ignore_index=255)
+        assert torch.equal(isda(logits, labels, **arguments), plain(logits, labels, **arguments))
+    if reduction == 'mean':
+        assert torch.equal(isda(logits, labels, avg_factor=7.0), plain(logits, labels, avg_factor=7.0, ignore_index=255))
+
+
+def test_in_a_list_beside_other_losses():
+    losses = [dict(ISDA, loss_weight=0.5), dict(type='DiceLoss', loss_weight=2.0), dict(type='CrossEntropyLoss')]
+    network = toy.build(toy.model(losses))
+    out = toy.losses(network)
+    assert {'decode.loss_isda', 'decode.loss_dice', 'decode.loss_ce', 'aux.loss_isda'} <= set(out)
+    assert set(dict(network.named_buffers())) >= {
+        f'{head}.loss_decode.0.covariance.mean' for head in ('decode_head', 'auxiliary_head')
+    }
+
+
+def test_main_and_auxiliary_head_keep_statistics_of_their_own():
+    network = toy.build(toy.model())
+    toy.losses(network)
+    main, aux = network.decode_head.loss_decode.covariance, network.auxiliary_head.loss_decode.covariance
+    assert main.count.sum() > 0 and aux.count.sum() > 0 and not torch.equal(main.mean, aux.mean)
+
+
+@pytest.mark.parametrize('sampler', [dict(thresh=0.2, min_kept=50), dict(thresh=None, min_kept=50)])
+def test_ohem_in_both_modes_updates_the_statistics_once(sampler):
+    """Without a threshold the sampler calls the loss a second time in the same iteration."""
+    plain, ohem = (
+        toy.build(toy.model(auxiliary=False, decode=toy.head('PSPHead', pool_scales=(1, 2), **options)))
+        for options in ({}, dict(sampler=dict(type='OHEMPixelSampler', **sampler)))
+    )
+    ohem.load_state_dict(plain.state_dict())
+    outputs = []
+    for network in (plain, ohem):
+        torch.manual_seed(1)
+        outputs.append(toy.losses(network)['decode.loss_isda'])
+    outputs[1].backward()
+    a, b = (network.decode_head.loss_decode.covariance for network in (plain, ohem))
+    assert torch.equal(a.count, b.count) and torch.equal(a.covariance, b.covariance)
+    assert outputs[0] != outputs[1]
+    assert ohem.decode_head.conv_seg.weight.grad.any()
+
+
+def test_nothing_of_a_batch_outlives_the_loss():
+    """Guards the memory: no features are held by the tap or the loss after an iteration."""
+    network = toy.build(toy.model())
+    toy.losses(network)
+    for head in (network.decode_head, network.auxiliary_head):
+        assert head.loss_decode._tap.take() is None
+        held = [value for value in vars(head.loss_decode).values() if isinstance(value, torch.Tensor)]
+        assert all(tensor.numel() <= toy.CLASSES and tensor.grad_fn is None for tensor in held)
+
+
+def test_evaluation_is_plain_cross_entropy_and_sees_no_statistics():
+    network = toy.build(toy.model())
+    network.eval()
+    data = toy.batch(network)
+    with torch.no_grad():
+        loss = network(**data, mode='loss')['decode.loss_isda']
+        before = network(**data, mode='tensor')
+    assert not network.decode_head.loss_decode.covariance.count.any()
+    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
+    logits = F.interpolate(before, size=labels.shape[1:], mode='bilinear', align_corners=False)
+    expected = F.cross_entropy(logits, labels, reduction='sum', ignore_index=255) / labels.numel()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_copy_of_the_network_does_not_disturb_it():
+    """Guards EMAHook, whose copy runs beside the network."""
+    network = toy.build(toy.model())
+    toy.losses(network)
+    other = copy.deepcopy(network)
+    toy.losses(other)
+    counts = [n.decode_head.loss_decode.covariance.count.sum() for n in (network, other)]
+    assert counts[1] == 2 * counts[0]
+
+
+def test_features_that_overflowed_leave_the_loss_usable():
+    network = toy.build(toy.model())
+    toy.losses(network)
+    with torch.no_grad():
+        saved = network.decode_head.bottleneck.conv.weight.clone()
+        network.decode_head.bottleneck.conv.weight.fill_(float('nan'))
+    toy.losses(network)
+    with torch.no_grad():
+        network.decode_head.bottleneck.conv.weight.copy_(saved)
+        network.decode_head.bottleneck.bn.reset_running_stats()
+    loss = toy.losses(network)['decode.loss_isda']
+    assert loss.isfinite() and network.decode_head.loss_decode.check_iteration()['skipped'] == 1
+
+
+def test_binary_heads_are_refused():
+    with pytest.raises(ValueError, match='single output channel'):
+        toy.build(toy.model(auxiliary=False, decode=toy.head(num_classes=2, out_channels=1, threshold=0.5)))
+
+
+def test_a_label_out_of_range_is_named():
+    network = toy.build(toy.model())
+    data = toy.batch(network)
+    data['data_samples'][0].gt_sem_seg.data[:] = toy.CLASSES
+    with pytest.raises(ValueError, match=f'value {toy.CLASSES}, but must lie in'):
+        network(**data, mode='loss')
+
+
+def test_a_wrong_classifier_name_lists_the_candidates():
+    init_default_scope('mmseg')
+    network = MODELS.build(toy.model(dict(ISDA, classifier='cls_seg'), auxiliary=False))
+    with pytest.raises(ValueError, match=r"'cls_seg'.*decode_head\.conv_seg"):
+        bind_isda_losses(network)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(augment_at='pixel'), "augment_at must be one of 'feature', 'label', got 'pixel'"),
+        (dict(reduction='avg'), 'reduction must be one of'),
+        (dict(schedule='cosine'), "schedule must be one of .* got 'cosine'"),
+        (dict(lambda_0=-2), 'lambda_0 must be 0 or more'),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        ISDASegLoss(**options)
+
+
+def test_an_unknown_option_is_named():
+    with pytest.raises(TypeError, match='lamda_0'):
+        ISDASegLoss(lamda_0=5)
