@@ -51,6 +51,10 @@ def run_command(main: Callable[[], Any]) -> int:
         if launched_rank() == 0:
             print(f'error: {error}', file=sys.stderr)
         return 2
+    finally:
+        # Threads of gloo that outlive the interpreter now and then abort the process after its work is done.
+        if dist.is_initialized():
+            dist.destroy_process_group()
     return 0
 
 

@@ -35,6 +35,7 @@ class ISDASegLoss(ISDALossBase):
         avg_non_ignore: whether a mean leaves ignored pixels out.
         classifier: name of the classifier within the head.
         align_corners: of the up-sampling of the logits; by default that of the head.
+        use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
 
     Raises:
         ValueError: if an option is out of range.
@@ -54,8 +55,14 @@ class ISDASegLoss(ISDALossBase):
         avg_non_ignore: bool = False,
         classifier: str = 'conv_seg',
         align_corners: bool | None = None,
+        use_sigmoid: bool = False,
     ) -> None:
         super().__init__(lambda_0=lambda_0, covariance=covariance, schedule=schedule, sync=sync, classifier=classifier)
+        if use_sigmoid:
+            raise ValueError(
+                'use_sigmoid=True asks for a binary cross entropy, but ISDA bounds the softmax cross entropy: set '
+                'use_sigmoid=False, and two output channels for two classes'
+            )
         if augment_at not in PLACEMENTS:
             raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
         if reduction not in REDUCTIONS:

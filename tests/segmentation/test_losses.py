@@ -221,11 +221,18 @@ def test_a_wrong_classifier_name_lists_the_candidates():
         (dict(reduction='avg'), 'reduction must be one of'),
         (dict(schedule='cosine'), "schedule must be one of .* got 'cosine'"),
         (dict(lambda_0=-2), 'lambda_0 must be 0 or more'),
+        (dict(use_sigmoid=True), 'use_sigmoid=True asks for a binary cross entropy'),
     ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         ISDASegLoss(**options)
+
+
+def test_the_one_line_edit_of_an_inherited_config_works():
+    """The base's other options are merged into the new dict: use_sigmoid=False and loss_weight among them."""
+    base = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
+    assert ISDASegLoss(**{k: v for k, v in base.items() if k != 'type'}).loss_weight == 0.4
 
 
 def test_an_unknown_option_is_named():

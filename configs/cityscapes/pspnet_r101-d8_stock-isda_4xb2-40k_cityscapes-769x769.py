@@ -1,0 +1,7 @@
+_base_ = './pspnet_r101-d8_stock_4xb2-40k_cityscapes-769x769.py'
+
+model = dict(
+    decode_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=7.5)),
+    auxiliary_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=7.5)),
+)
+custom_hooks = [dict(type='ISDAHook')]
