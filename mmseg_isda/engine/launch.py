@@ -6,6 +6,7 @@ where it did something that the user did not ask for.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -52,10 +53,15 @@ def run_command(main: Callable[[], Any]) -> int:
             print(f'error: {error}', file=sys.stderr)
         return 2
     finally:
-        # Threads of gloo that outlive the interpreter now and then abort the process after its work is done.
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        leave_processes()
     return 0
+
+
+def leave_processes() -> None:
+    """Ends the process group. Threads of gloo that outlive the interpreter now and then abort it, the work done."""
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()  # a runner is full of cycles, and its wrapped model holds the group and its threads
+        dist.destroy_process_group()
 
 
 def launched_rank() -> int:

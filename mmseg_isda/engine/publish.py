@@ -19,7 +19,8 @@ from .checkpoints import CheckpointError, read_checkpoint, state_dict_of
 from .preflight import ExistingPathError, OptionError
 
 # What ISDA keeps under its loss, e.g. decode_head.loss_decode.0.covariance.mean or head.loss_module.covariance.mean.
-STATISTICS = re.compile(r'^(?P<owner>(?:.*\.)?loss[^.]*(?:\.[^.]+)*)\.covariance\.(?P<buffer>count|mean|covariance)$')
+LOSS = r'(?:loss|losses|loss_\w+|\w+_loss)'
+STATISTICS = re.compile(rf'^(?P<owner>(?:.*\.)?{LOSS}(?:\.[^.]+)*)\.covariance\.(?P<buffer>count|mean|covariance)$')
 BUFFERS = {'count', 'mean', 'covariance'}
 HASH_LENGTH = 8
 

@@ -25,9 +25,9 @@ from .preflight import (
 TTA_MODELS = {'mmseg': 'SegTTAModel', 'mmpretrain': 'AverageClsScoreTTA', 'mmdet': 'DetTTAModel'}
 # Each toolkit's hook that paints predictions, turned on; and its setting for the folder, where it has one.
 SHOW_HOOKS = {
-    'mmseg': (dict(type='SegVisualizationHook', draw=True), None),
+    'mmseg': (dict(type='SegVisualizationHook', draw=True, interval=1), None),
     'mmdet': (dict(type='DetVisualizationHook', draw=True), 'test_out_dir'),
-    'mmpretrain': (dict(type='VisualizationHook', enable=True), 'out_dir'),
+    'mmpretrain': (dict(type='VisualizationHook', enable=True, interval=1), 'out_dir'),
 }
 
 
