@@ -97,8 +97,8 @@ def main() -> None:
             ratio = paired_ratio(times[name], times['cross entropy'])
             share = memory[name] / memory['cross entropy']
             print(
-                f'{name:28} {summary(times[name]).median:8.0f} {ratio.median:8.2f} ({ratio.low:.2f} to {ratio.high:.2f})'
-                f' {memory[name]:8.0f} {share:6.2f}'
+                f'{name:28} {summary(times[name]).median:8.0f} {ratio.median:8.2f} '
+                f'({ratio.low:.2f} to {ratio.high:.2f}) {memory[name]:8.0f} {share:6.2f}'
             )
             results[size][name] = dict(ms=times[name], ratio=ratio._asdict(), peak_mb=memory[name], memory_ratio=share)
     write_json(options.json, dict(machine=info, results=results))

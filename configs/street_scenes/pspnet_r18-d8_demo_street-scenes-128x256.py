@@ -70,7 +70,11 @@ model = dict(
     auxiliary_head=dict(in_channels=128, in_index=2, channels=32),
 )
 
-optim_wrapper = dict(optimizer=dict(lr=0.02))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=600, by_epoch=False)]
+# AdamW in place of the paper's SGD: from scratch in so few iterations it learns about twice as much.
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-3))
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=600, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=50, by_epoch=False),
+]
 train_cfg = dict(max_iters=600, val_interval=100)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200, max_keep_ckpts=1))

@@ -182,8 +182,7 @@ class ClassCovariance(nn.Module):
             if tensor.shape != own.shape:
                 raise ValueError(
                     f'the checkpoint has {prefix}{name} of shape {tuple(tensor.shape)}, but this model needs '
-                    f'{tuple(own.shape)} (kind={self.kind!r}, {self.num_classes} classes, {self.num_features} features).'
-                    ' '
+                    f'{tuple(own.shape)} ({self.kind}, {self.num_classes} classes, {self.num_features} features). '
                     "To use its weights without its ISDA statistics, strip them with 'tools/publish_model.py'."
                 )
         if not found:

@@ -126,5 +126,6 @@ def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) 
     candidates = [name for name, module in modules.items() if name.startswith(parent) and is_classifier(module)]
     raise ValueError(
         f'no module above the loss {path!r} has a classifier named {classifier!r}. Set classifier=... of the loss '
-        f'to the linear layer or 1x1 convolution that makes the logits; such layers are: {", ".join(candidates) or "none"}.'
+        f'to the linear layer or 1x1 convolution that makes the logits; such layers are: '
+        f'{", ".join(candidates) or "none"}.'
     )

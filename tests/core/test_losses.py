@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_isda.core import isda_cross_entropy, logit_shift, mean_shift
-from tests.reference import as_matrices, eq7_map, reduced
 from tests.core.test_shift import KINDS, covariance_of
+from tests.reference import as_matrices, eq7_map, reduced
 
 CLASSES, SIZE = 5, 4
 
@@ -71,9 +71,7 @@ def test_gradcheck_through_table_up_sampling_and_loss(scene, kind, augment_at):
     def loss(features, weight, bias):
         logits = upsampled(classify(features[:1], weight, bias), labels, True)
         shift = logit_shift(weight, covariance, 2.0)
-        return isda_cross_entropy(
-            logits, labels, shift, augment_at=augment_at, feature_size=(3, 4), align_corners=True
-        )
+        return isda_cross_entropy(logits, labels, shift, augment_at=augment_at, feature_size=(3, 4), align_corners=True)
 
     inputs = [tensor.clone().requires_grad_() for tensor in (features, weight, bias)]
     assert torch.autograd.gradcheck(loss, inputs)

@@ -6,7 +6,12 @@ from tests.reference import as_matrices, table
 
 
 def covariance_of(kind, classes=5, size=4, dtype=torch.float64):
-    shape = {'diagonal': (classes, size), 'full': (classes, size, size), 'shared': (1, size, size), 'identity': (1, size)}
+    shape = {
+        'diagonal': (classes, size),
+        'full': (classes, size, size),
+        'shared': (1, size, size),
+        'identity': (1, size),
+    }
     values = torch.rand(shape[kind], dtype=dtype)
     if kind == 'identity':
         return torch.ones_like(values)
@@ -89,7 +94,7 @@ def test_wrong_arguments_are_named():
         logit_shift(torch.zeros(3, 4), torch.zeros(2, 4), 1.0)
     with pytest.raises(ValueError, match=r'weight must have shape \(C, A\)'):
         logit_shift(torch.zeros(3, 4, 1, 1), torch.zeros(3, 4), 1.0)
-    with pytest.raises(ValueError, match='strength .* must be 0 or more, got -1'):
+    with pytest.raises(ValueError, match=r'strength .* must be 0 or more, got -1'):
         logit_shift(torch.zeros(3, 4), torch.zeros(3, 4), -1)
 
 

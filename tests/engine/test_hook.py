@@ -114,7 +114,7 @@ def test_the_size_of_the_augmentation_is_reported():
 
 
 def test_a_bad_label_of_an_accelerator_is_raised_after_the_iteration():
-    """On a GPU the check cannot wait for the device; what it found is raised by the hook. Tried here on the meta of it."""
+    """On a GPU the check cannot wait for the device: what it found is raised once the iteration is over."""
     loss = Loss()
     loss._suspect_label = (torch.tensor(7), 3, 255)
     with pytest.raises(ValueError, match='value 7'):

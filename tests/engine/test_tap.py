@@ -63,5 +63,5 @@ def test_other_modules_are_refused(module):
 
 
 def test_a_binary_classifier_is_refused():
-    with pytest.raises(ValueError, match='single output channel.*out_channels=2'):
+    with pytest.raises(ValueError, match=r'single output channel.*out_channels=2'):
         ClassifierTap(nn.Conv2d(3, 1, 1), 'head.conv_seg')

@@ -107,7 +107,9 @@ def test_lambda_0_of_zero_follows_every_option_of_cross_entropy(reduction, class
         arguments = dict(weight=weight, reduction_override=override, ignore_index=255)
         assert torch.equal(isda(logits, labels, **arguments), plain(logits, labels, **arguments))
     if reduction == 'mean':
-        assert torch.equal(isda(logits, labels, avg_factor=7.0), plain(logits, labels, avg_factor=7.0, ignore_index=255))
+        assert torch.equal(
+            isda(logits, labels, avg_factor=7.0), plain(logits, labels, avg_factor=7.0, ignore_index=255)
+        )
 
 
 def test_in_a_list_beside_other_losses():

@@ -111,7 +111,8 @@ def runner(work_dir, config: dict | None = None, *, iters: int = 4, hooks=None, 
         optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer),
         param_scheduler=[dict(type='PolyLR', eta_min=0, power=0.9, end=20, by_epoch=False)],
         default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2), logger=dict(type='LoggerHook', interval=1)
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2),
+            logger=dict(type='LoggerHook', interval=1),
         ),
         custom_hooks=[dict(type='ISDAHook')] if hooks is None else hooks,
         default_scope='mmseg',
