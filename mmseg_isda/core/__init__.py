@@ -1,6 +1,7 @@
 """The mathematics of ISDA in pure PyTorch: no toolkit is needed to use this package."""
 
 from .covariance import ClassCovariance
+from .fused import fused_cross_entropy, should_fuse
 from .labels import check_labels, mask_invalid_labels, resize_labels
 from .losses import isda_cross_entropy, mean_shift
 from .shift import add_shift, logit_shift
@@ -9,9 +10,11 @@ __all__ = [
     'ClassCovariance',
     'add_shift',
     'check_labels',
+    'fused_cross_entropy',
     'isda_cross_entropy',
     'logit_shift',
     'mask_invalid_labels',
     'mean_shift',
     'resize_labels',
+    'should_fuse',
 ]

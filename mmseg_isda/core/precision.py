@@ -16,12 +16,31 @@ def full_precision(device: torch.device) -> Iterator[None]:
     a variance that is small beside its mean would be lost in either.
     """
     with torch.autocast(device.type, enabled=False):
-        previous = torch.get_float32_matmul_precision() if device.type == 'cuda' else 'highest'
-        if previous == 'highest':
+        if device.type == 'cuda':
+            with _without_tf32():
+                yield
+        else:
             yield
-            return
-        torch.set_float32_matmul_precision('highest')
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    try:
+        previous = torch.get_float32_matmul_precision()
+    except RuntimeError:  # PyTorch 2.9 and later, once the user has set the newer switch: it must be used from then on.
+        switch, name, full = torch.backends.cuda.matmul, 'fp32_precision', 'ieee'
+        previous = getattr(switch, name)
+        setattr(switch, name, full)
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(previous)
+            setattr(switch, name, previous)
+        return
+    if previous == 'highest':
+        yield
+        return
+    torch.set_float32_matmul_precision('highest')
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(previous)

@@ -30,9 +30,10 @@ HEADS = {
 
 @pytest.mark.parametrize('name', HEADS)
 @pytest.mark.parametrize('augment_at', ['feature', 'label'])
-def test_heads_get_the_loss_of_equation_7(name, augment_at):
+@pytest.mark.parametrize('fused', [False, True])
+def test_heads_get_the_loss_of_equation_7(name, fused, augment_at):
     """Guards the tap of each head: the wrong features, dropout left out, or another rule of up-sampling."""
-    decode = {**HEADS[name], 'loss_decode': dict(ISDA, augment_at=augment_at), 'dropout_ratio': 0}
+    decode = {**HEADS[name], 'loss_decode': dict(ISDA, augment_at=augment_at, fused=fused), 'dropout_ratio': 0}
     network = toy.build(toy.model(decode=decode, auxiliary=False))
     seen = {}
     network.decode_head.conv_seg.register_forward_hook(lambda module, x, out: seen.update(features=x[0], logits=out))
@@ -148,6 +149,46 @@ def test_ohem_in_both_modes_updates_the_statistics_once(sampler):
     assert ohem.decode_head.conv_seg.weight.grad.any()
 
 
+@pytest.mark.parametrize('fused', [False, True])
+def test_a_head_that_changes_its_logits_is_not_fused(fused):
+    """Guards the fused pass, which reads what leaves the classifier: it must notice a head that adds something."""
+    network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
+    original = network.decode_head.cls_seg
+    network.decode_head.cls_seg = lambda features: 2 * original(features)
+    if fused:
+        with pytest.raises(RuntimeError, match=r"not the up-sampled output of decode_head\.conv_seg.*fused='auto'"):
+            toy.losses(network)
+    else:
+        assert toy.losses(network)['decode.loss_isda'].isfinite()
+
+
+def test_fused_auto_falls_back_for_a_head_that_changes_its_logits(monkeypatch):
+    results = []
+    for fused in ('auto', False):
+        torch.manual_seed(3)
+        network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
+        monkeypatch.setattr('mmseg_isda.segmentation.losses.should_fuse', lambda *_: True)
+        original = network.decode_head.cls_seg
+        network.decode_head.cls_seg = lambda features, original=original: 2 * original(features)
+        torch.manual_seed(4)
+        results.append(toy.losses(network)['decode.loss_isda'])
+    assert torch.equal(*results)
+
+
+def test_fused_and_plain_training_agree():
+    """Gradients of the whole network, both heads, through either way."""
+    results = []
+    for fused in (True, False):
+        torch.manual_seed(3)
+        network = toy.build(toy.model(dict(ISDA, fused=fused)))
+        torch.manual_seed(4)
+        losses = toy.losses(network)
+        sum(value for key, value in losses.items() if 'loss' in key).backward()
+        results.append([losses['decode.loss_isda'], *(parameter.grad for parameter in network.parameters())])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_nothing_of_a_batch_outlives_the_loss():
     """Guards the memory: no features are held by the tap or the loss after an iteration."""
     network = toy.build(toy.model())
@@ -223,6 +264,7 @@ def test_a_wrong_classifier_name_lists_the_candidates():
         (dict(reduction='avg'), 'reduction must be one of'),
         (dict(schedule='cosine'), "schedule must be one of .* got 'cosine'"),
         (dict(lambda_0=-2), 'lambda_0 must be 0 or more'),
+        (dict(fused='yes'), "fused must be 'auto', True or False, got 'yes'"),
         (dict(use_sigmoid=True), 'use_sigmoid=True asks for a binary cross entropy'),
     ],
 )
