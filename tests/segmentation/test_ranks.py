@@ -1,0 +1,71 @@
+"""Two processes under DDP against one on the joined batch: losses, statistics and gradients of a whole network."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+
+from tests.segmentation import toy
+
+# Scene 3 and 7 alone hold class 3: rank 0 never sees it.
+SHARES = ((0, 1), (3, 7))
+
+
+def step(network, indices) -> dict[str, torch.Tensor]:
+    """Losses, gradients and statistics of one step, with batch norm and dropout out of the way."""
+    inner = getattr(network, 'module', network)
+    for module in inner.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
+            module.eval()
+    losses = network(**toy.batch(inner, indices), mode='loss')
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    results = {key: value.detach() for key, value in losses.items() if 'loss' in key}
+    results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
+    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+
+
+def network(augment_at):
+    torch.manual_seed(0)
+    return toy.build(toy.model(dict(type='ISDASegLoss', augment_at=augment_at)))
+
+
+def worker(rank: int, port: int, results) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    for augment_at in ('feature', 'label'):
+        wrapped = MMDistributedDataParallel(network(augment_at), device_ids=None)
+        results[rank, augment_at] = step(wrapped, SHARES[rank])
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def results():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    # Forked, as a fresh interpreter would import the toolkits first; the suite runs torch with one thread.
+    with mp.get_context('fork').Manager() as manager:
+        shared = manager.dict()
+        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
+        return dict(shared)
+
+
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+def test_two_processes_train_like_one_on_the_joined_batch(results, augment_at):
+    """Guards statistics pooled after the table is made, means of means, and a class that one rank lacks."""
+    one = step(network(augment_at), SHARES[0] + SHARES[1])
+    assert one['decode_head.loss_decode.covariance.count'][3] > 0
+    for key, expected in one.items():
+        ranks = [results[rank, augment_at][key] for rank in (0, 1)]
+        if 'loss_isda' in key:
+            torch.testing.assert_close(torch.stack(ranks).mean(), expected)
+        else:
+            torch.testing.assert_close(ranks[0], expected, rtol=1e-4, atol=1e-6, msg=key)
+            assert torch.equal(*ranks), key
