@@ -171,6 +171,16 @@ class ClassCovariance(nn.Module):
             own = self.covariance[label]
             own.lerp_(covariance, share[label]).addr_(delta[label], delta[label], alpha=weight[label])
 
+    def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
+        """Follows the network to another device, but not to half precision, which would ruin the statistics."""
+
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            target = fn(tensor.new_empty(0))
+            half = target.is_floating_point() and torch.finfo(target.dtype).bits < 32
+            return tensor.to(target.device) if half else fn(tensor)
+
+        return super()._apply(at_least_float32, recurse)
+
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):

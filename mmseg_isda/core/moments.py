@@ -68,7 +68,8 @@ def class_moments(
         count = onehot.sum((0, 1), dtype=torch.float64)
         mean, variance = _mean_and_variance(maps, onehot, count.clamp_min(1).to(dtype), kind == 'diagonal')
         if kind == 'full':
-            covariance = _class_scatter(maps, labels, classes, mean) / count.to(dtype).view(-1, 1, 1)
+            # On an accelerator the classes looked at may be absent: 0 / 1, not 0 / 0.
+            covariance = _class_scatter(maps, labels, classes, mean) / count.clamp_min(1).to(dtype).view(-1, 1, 1)
         elif kind == 'shared':
             covariance = _total_covariance(maps, valid, total_mean(count, mean.t()).to(dtype), count.sum())
         else:
@@ -172,20 +173,20 @@ def pool_over_ranks(batch: ClassMoments, running_count: Tensor, running_mean: Te
     count, first, *second = packed.split(sizes)
     divisor = count.clamp_min(1).unsqueeze(1)
     offset = first.view_as(offset) / divisor
-    mean = torch.where(count.unsqueeze(1) > 0, centre + offset, 0).to(batch.mean.dtype)
+    mean = torch.where(count.unsqueeze(1) > 0, centre + offset, 0)
+    dtype = batch.mean.dtype
     classes, covariance = batch.classes, batch.covariance
     if kind == 'diagonal':
-        covariance = (second[0].view_as(offset) / divisor - offset.square()).clamp_min_(0).to(mean.dtype)
+        covariance = (second[0].view_as(offset) / divisor - offset.square()).clamp_min_(0).to(dtype)
     elif kind == 'shared':
         total = count.sum().clamp_min(1)
         all_offset = total_mean(count, mean) - all_centre
-        covariance = (_square(second[0] / total, len(all_offset)) - torch.outer(all_offset, all_offset)).to(mean.dtype)[
-            None
-        ]
+        spread = torch.outer(all_offset, all_offset)
+        covariance = (_square(second[0] / total, len(all_offset)) - spread).to(dtype).unsqueeze(0)
     elif kind == 'full':
         classes = count.nonzero().squeeze(1)
-        covariance = _unpacked_matrices(second[0].view(len(count), -1), classes, count, offset, mean.dtype)
-    return ClassMoments(count.long(), mean, covariance, classes)
+        covariance = _unpacked_matrices(second[0].view(len(count), -1), classes, count, offset, dtype)
+    return ClassMoments(count.long(), mean.to(dtype), covariance, classes)
 
 
 def _triangle(matrix: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import HOOKS
 from torch import nn
 
@@ -27,6 +27,7 @@ class ISDAHook(Hook):
 
     def __init__(self) -> None:
         self._losses: dict[str, ISDALossBase] = {}
+        self._unbound: list[ISDALossBase] = []
         self._reported: set[str] = set()
 
     def before_run(self, runner) -> None:
@@ -35,16 +36,16 @@ class ISDAHook(Hook):
         Raises:
             ValueError: if a loss's classifier cannot be found, or is not one.
         """
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
+        if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._losses = bind_isda_losses(model)
-        if not self._losses:
+        losses = [module for module in model.modules() if isinstance(module, ISDALossBase)]
+        self._unbound = [loss for loss in losses if not loss.is_bound]
+        if not losses:
             runner.logger.warning('ISDAHook found no ISDA loss in the model: training goes on without ISDA.')
         for owner, loss in self._losses.items():
-            runner.logger.info(
-                f'ISDA: {owner} is tied to {loss._tap.name}, {loss.covariance}, lambda_0={loss.lambda_0}'
-            )
+            runner.logger.info(f'ISDA: {owner} is tied to {loss.tap.name}, {loss.covariance}, lambda_0={loss.lambda_0}')
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Sets lambda of the iteration."""
@@ -64,6 +65,8 @@ class ISDAHook(Hook):
         Raises:
             ValueError: if a label was out of range.
         """
+        for loss in self._unbound:
+            loss.check_iteration()
         for owner, loss in self._losses.items():
             seen = loss.check_iteration()
             if not seen:
@@ -96,7 +99,7 @@ def bind_isda_losses(model: nn.Module) -> dict[str, ISDALossBase]:
     """
     modules = dict(model.named_modules())
     taps = {
-        id(loss._tap.classifier): loss._tap
+        id(loss.tap.classifier): loss.tap
         for loss in modules.values()
         if isinstance(loss, ISDALossBase) and loss.is_bound
     }

@@ -51,9 +51,10 @@ def run_command(main: Callable[[], Any]) -> int:
     except UserError as error:
         if launched_rank() == 0:
             print(f'error: {error}', file=sys.stderr)
-        return 2
-    finally:
         leave_processes()
+        return 2
+    # Not after other errors: to leave may wait for the other processes, and the traceback must be seen at once.
+    leave_processes()
     return 0
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift
 from ..core.covariance import KINDS
 from ..core.labels import raise_invalid_label
 from .schedule import SCHEDULES
-from .tap import ClassifierTap, Tapped
+from .tap import ClassifierTap, Tapped, leads_to
 
 
 class ISDALossBase(nn.Module):
@@ -41,7 +43,13 @@ class ISDALossBase(nn.Module):
         self._taken = 0
         self._count: Tensor | None = None
         self._mean_shift: Tensor | None = None
+        self._source: Any = None
         self._suspect_label: tuple[Tensor, int, int] | None = None
+
+    @property
+    def tap(self) -> ClassifierTap | None:
+        """The tap of the classifier that the loss is tied to."""
+        return self._tap
 
     @property
     def is_bound(self) -> bool:
@@ -62,13 +70,14 @@ class ISDALossBase(nn.Module):
             return
         num_classes, num_features = tap.weight.shape
         if self.covariance is None:
-            self.covariance = self._new_statistics(num_classes, num_features).to(tap.weight.device)
+            self.covariance = self._new_statistics(num_classes, num_features)
         elif (self.covariance.num_classes, self.covariance.num_features) != (num_classes, num_features):
             raise ValueError(
                 f'the statistics of this loss belong to a classifier of shape '
                 f'{(self.covariance.num_classes, self.covariance.num_features)}, but {tap.name} has '
                 f'{(num_classes, num_features)}'
             )
+        self.covariance.to(tap.weight.device)
         self._tap = tap
         self._taken = tap.version
         tap.num_consumers += 1
@@ -83,6 +92,10 @@ class ISDALossBase(nn.Module):
             self.covariance = self._new_statistics(*mean.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def __getstate__(self) -> dict:
+        """A copy, as EMAHook makes one, takes no part of a graph along."""
+        return {**self.__dict__, '_source': None}
+
     def _check_ready(self) -> None:
         if not self.is_bound or self.strength is None:
             raise RuntimeError(
@@ -92,13 +105,26 @@ class ISDALossBase(nn.Module):
                 f"mmseg_isda.engine.bind_isda_losses(model) and set the loss's attribute strength."
             )
 
-    def _take_features(self) -> Tapped | None:
+    def _take_features(self, logits: Tensor) -> Tapped | None:
         """The classifier's pass of this iteration, once: a second call finds the statistics updated and gets None.
 
+        Args:
+            logits: what the loss was given, to check that they come from that classifier.
+
         Raises:
-            RuntimeError: if the loss is not bound, or its classifier has not run.
+            RuntimeError: if the loss is not bound, its classifier has not run, or the logits are those of another.
         """
         self._check_ready()
+        tapped = self._take_once()
+        if not leads_to(logits, self._source):
+            raise RuntimeError(
+                f'the logits given to {type(self).__name__} do not come from {self._tap.name}, whose features and weight '
+                f'it uses. Name the module that makes them by classifier=... of the loss. A head with several '
+                f'classifiers needs a loss for each; one that gives them all to the same loss cannot be served.'
+            )
+        return tapped
+
+    def _take_once(self) -> Tapped | None:
         if self._taken == self._tap.version:
             if self._count is None:
                 raise RuntimeError(
@@ -107,7 +133,9 @@ class ISDALossBase(nn.Module):
                 )
             return None
         self._taken = self._tap.version
-        return self._tap.take()
+        tapped = self._tap.take()
+        self._source = tapped.logits.grad_fn
+        return tapped
 
     def _update(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
         """Takes the batch into the statistics (Eqs. 1 to 3)."""
@@ -123,6 +151,7 @@ class ISDALossBase(nn.Module):
         """Labels that cannot crash an accelerator; :meth:`check_iteration` names a bad one. On the CPU unchanged."""
         if labels.device.type == 'cpu':
             return labels
+        self._raise_suspect()  # of the last call, if no hook has asked since
         labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)
         self._suspect_label = (suspect, num_classes, ignore_index)
         return labels
@@ -137,16 +166,18 @@ class ISDALossBase(nn.Module):
         Raises:
             ValueError: if a label was out of range.
         """
-        if self._suspect_label is not None:
-            suspect, num_classes, ignore_index = self._suspect_label
-            self._suspect_label = None
-            label = int(suspect)
-            if label != ignore_index and not 0 <= label < num_classes:
-                raise_invalid_label(label, num_classes, ignore_index)
-        if self._mean_shift is None:
+        self._raise_suspect()
+        shift, self._mean_shift, self._count, self._source = self._mean_shift, None, None, None
+        if shift is None:
             return {}
-        return {
-            'lambda': self.strength,
-            'shift': float(self._mean_shift),
-            'skipped': int(self.covariance.num_skipped),
-        }
+        self._tap.drop()
+        return {'lambda': self.strength, 'shift': float(shift), 'skipped': int(self.covariance.num_skipped)}
+
+    def _raise_suspect(self) -> None:
+        if self._suspect_label is None:
+            return
+        suspect, num_classes, ignore_index = self._suspect_label
+        self._suspect_label = None
+        label = int(suspect)
+        if label != ignore_index and not 0 <= label < num_classes:
+            raise_invalid_label(label, num_classes, ignore_index)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+# Between a classifier and its loss stand a type conversion and an up-sampling, seldom more.
+NODES_TO_SEARCH = 32
 
 
 class Tapped(NamedTuple):
@@ -58,6 +62,7 @@ class ClassifierTap:
         """(C, A) weight with its graph."""
         return self.classifier.weight.flatten(1)
 
+    @torch.compiler.disable
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if not module.training:
             return
@@ -73,6 +78,10 @@ class ClassifierTap:
             self._tapped = None
         return tapped
 
+    def drop(self) -> None:
+        """Lets go of what no loss has taken, e.g. of a pass that gradient checkpointing repeated."""
+        self._tapped = None
+
     def __deepcopy__(self, memo: dict) -> ClassifierTap:
         new = type(self).__new__(type(self))
         memo[id(self)] = new
@@ -83,6 +92,27 @@ class ClassifierTap:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_tapped': None, '_left_to_take': 0}
+
+
+def leads_to(logits: Tensor, source: torch.autograd.graph.Node | None) -> bool:
+    """Whether logits were made from the output of a classifier, by a few operations such as an up-sampling.
+
+    Args:
+        logits: what a loss was given.
+        source: the ``grad_fn`` of what left the classifier.
+
+    Returns:
+        True also where the graph cannot tell: without gradients, or behind a compiled function.
+    """
+    if source is None or logits.grad_fn is None:
+        return True
+    nodes = [logits.grad_fn]
+    for node in nodes:
+        if node is source or 'Compiled' in node.name():
+            return True
+        if len(nodes) < NODES_TO_SEARCH:
+            nodes.extend(parent for parent, _ in node.next_functions if parent is not None)
+    return False
 
 
 def is_classifier(module: object) -> bool:

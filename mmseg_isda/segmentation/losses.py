@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -40,8 +39,7 @@ class ISDASegLoss(ISDALossBase):
         align_corners: of the up-sampling of the logits; by default that of the head.
         fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
             fraction of the time and memory: ``'auto'``, where it pays, at present on the CPU; True; False. The results
-            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, which is checked
-            at the first batch.
+            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
         use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
 
     Raises:
@@ -85,7 +83,6 @@ class ISDASegLoss(ISDALossBase):
         self.align_corners = align_corners
         self.fused = fused
         self._feature_size: tuple[int, int] | None = None
-        self._host_only_upsamples: bool | None = None
 
     @property
     def loss_name(self) -> str:
@@ -98,6 +95,7 @@ class ISDASegLoss(ISDALossBase):
         if self.align_corners is None:
             self.align_corners = bool(getattr(owner, 'align_corners', False))
 
+    @torch.compiler.disable
     def forward(
         self,
         cls_score: Tensor,
@@ -121,20 +119,26 @@ class ISDASegLoss(ISDALossBase):
             A scalar, or (N, H, W) for the reduction ``'none'``.
 
         Raises:
-            RuntimeError: if no ``ISDAHook`` has tied the loss to a classifier, or that has not run.
+            RuntimeError: if no ``ISDAHook`` has tied the loss to a classifier, that has not run, or the logits are
+                those of another one.
             ValueError: if shapes do not fit or a label is out of range.
         """
-        label = self._guard(label, cls_score.shape[1], ignore_index)
+        if cls_score.dim() != 4 or label.dim() != 3:
+            raise ValueError(
+                f'ISDASegLoss needs logits (N, C, H, W) and labels (N, H, W), got {tuple(cls_score.shape)} and '
+                f'{tuple(label.shape)}: heads that classify points or tokens are not served'
+            )
+        label = self._guard(label.long(), cls_score.shape[1], ignore_index)
         tapped, shift = None, None
         if self.training and self.lambda_0 > 0:
-            tapped = self._take_features()
+            tapped = self._take_features(cls_score)
             if tapped is not None:
                 self._feature_size = tuple(tapped.features.shape[2:])
                 self._update(tapped.features, resize_labels(label, self._feature_size), ignore_index)
             shift = self._shift()
         options = dict(
             weight=weight,
-            class_weight=None if self.class_weight is None else cls_score.new_tensor(self.class_weight),
+            class_weight=self._class_weight(cls_score, shift),
             ignore_index=ignore_index,
             reduction=reduction_override or self.reduction,
             avg_factor=avg_factor,
@@ -154,22 +158,32 @@ class ISDASegLoss(ISDALossBase):
             return False
         if self.fused == 'auto' and not (label.device.type == 'cpu' and should_fuse(tapped.logits, label)):
             return False
-        if self._host_only_upsamples is None:
-            self._host_only_upsamples = self._is_upsampled(tapped.logits.detach(), cls_score.detach())
-        if self.fused is True and not self._host_only_upsamples:
+        direct = self._is_upsampled(cls_score)
+        if self.fused is True and not direct:
             raise RuntimeError(
-                f'fused=True, but the logits of the loss are not the up-sampled output of {self._tap.name}: the head '
+                f'fused=True, but the logits of the loss are not the up-sampled output of {self.tap.name}: the head '
                 f"changes them on the way. Set fused='auto' or False."
             )
-        return self._host_only_upsamples
+        return direct
 
-    def _is_upsampled(self, low: Tensor, high: Tensor) -> bool:
-        if low.shape[:2] != high.shape[:2]:
+    def _is_upsampled(self, logits: Tensor) -> bool:
+        """Whether a bilinear up-sampling is all that the host did to the logits: asked of the graph, at no cost."""
+        node = logits.grad_fn
+        while node is not None and node.name() == 'ToCopyBackward0':
+            node = node.next_functions[0][0]
+        if node is None or node.name() != 'UpsampleBilinear2DBackward0':
             return False
-        # The first and the last class of one image: enough to notice a change, and no second copy of all logits.
-        low, high = (logits[:1, :: logits.shape[1] - 1] for logits in (low, high))
-        up = F.interpolate(low, size=high.shape[2:], mode='bilinear', align_corners=bool(self.align_corners))
-        return torch.allclose(up, high, rtol=1e-3, atol=1e-3)
+        parent = node.next_functions[0][0]
+        while parent is not self._source and parent is not None and parent.name() == 'ToCopyBackward0':
+            parent = parent.next_functions[0][0]
+        return parent is self._source and node._saved_align_corners == bool(self.align_corners)
+
+    def _class_weight(self, logits: Tensor, shift: Tensor | None) -> Tensor | None:
+        if self.class_weight is None:
+            return None
+        # Shifted logits are float32 whatever the network computes in.
+        dtype = logits.dtype if shift is None else torch.promote_types(logits.dtype, torch.float32)
+        return logits.new_tensor(self.class_weight, dtype=dtype)
 
     def extra_repr(self) -> str:
         return (

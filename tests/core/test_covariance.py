@@ -171,6 +171,31 @@ def test_many_features_are_cut_into_groups_without_a_seam():
     assert relative_error(statistics.covariance, expected_covariance(flat, labels.flatten(), 3, 'diagonal')) < 1e-5
 
 
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_branch_of_accelerators_agrees(kind, monkeypatch):
+    """There all classes are looked at, as to find those present would wait: an absent one must not become 0 / 0."""
+    plain, other = ClassCovariance(CLASSES, SIZE, kind), ClassCovariance(CLASSES, SIZE, kind)
+    batches = [batch(absent=(1,)), batch(absent=(0, 2))]
+    for features, labels in batches:
+        plain.update(features, labels)
+    monkeypatch.setattr('mmseg_isda.core.moments._present_classes', lambda labels, valid, count: torch.arange(count))
+    for features, labels in batches:
+        other.update(features, labels)
+    assert other.num_skipped == 0 and torch.equal(plain.count, other.count)
+    torch.testing.assert_close(plain.covariance, other.covariance)
+
+
+@pytest.mark.parametrize('cast', [torch.nn.Module.half, torch.nn.Module.bfloat16])
+def test_a_network_in_half_precision_keeps_its_statistics_whole(cast):
+    """Guards model.half(): sums over pixels pass 65,504, and a variance of three digits is lost on the way back."""
+    statistics = ClassCovariance(CLASSES, SIZE)
+    statistics.update(*batch())
+    before = statistics.covariance.clone()
+    cast(statistics)
+    assert statistics.covariance.dtype == torch.float32 and torch.equal(statistics.covariance, before)
+    assert statistics.double().covariance.dtype == torch.float64
+
+
 def test_no_gradient_enters_the_statistics():
     features = torch.randn(4, SIZE, requires_grad=True)
     statistics = ClassCovariance(2, SIZE)

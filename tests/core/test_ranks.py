@@ -12,8 +12,10 @@ import torch.multiprocessing as mp
 
 from mmseg_isda.core import ClassCovariance
 from mmseg_isda.core.covariance import KINDS
+from tests.reference import expected_covariance
 
 CLASSES, SIZE, STEPS = 4, 5, 4
+FAR = 1000.0  # times the standard deviation
 
 
 def batches(rank: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -41,6 +43,9 @@ def worker(rank: int, port: int, results) -> None:
                 counts = statistics.update(features, labels)
             results[rank, kind, sync] = {name: buffer.clone() for name, buffer in statistics.state_dict().items()}
             results[rank, 'counts'] = counts
+            far = ClassCovariance(CLASSES, SIZE, kind, sync=sync)
+            far.update(batches(rank)[0][0] + FAR, batches(rank)[0][1])
+            results[rank, kind, sync, 'far'] = far.covariance.clone()
             features, labels = batches(rank)[0]
             if rank == 1:
                 features[0, 0] = math.nan
@@ -75,6 +80,14 @@ def test_two_processes_hold_the_statistics_of_the_joined_batch(results, kind):
             expected = getattr(one, name)
             assert (both[name] - expected).norm() / expected.norm() < 1e-6, name
     assert torch.equal(results[0, kind, True]['covariance'], results[1, kind, True]['covariance'])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_cold_start_with_a_mean_far_from_zero_keeps_its_accuracy(results, kind):
+    """Guards sums around a running mean that is still zero, or a mean rounded to float32 before it is squared."""
+    features, labels = (torch.cat(tensors) for tensors in zip(batches(0)[0], batches(1)[0], strict=True))
+    expected = expected_covariance(features, labels, CLASSES, kind)
+    assert (results[0, kind, True, 'far'] - expected).norm() / expected.norm() < 1e-3
 
 
 @pytest.mark.parametrize('kind', KINDS)

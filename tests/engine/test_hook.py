@@ -13,8 +13,8 @@ class Loss(ISDALossBase):
             lambda_0=lambda_0, covariance=covariance, schedule='constant', sync=False, classifier=classifier
         )
 
-    def forward(self, labels):
-        tapped = self._take_features()
+    def forward(self, labels, logits=None):
+        tapped = self._take_features(torch.zeros(1) if logits is None else logits)
         if tapped is not None:
             self._update(tapped.features, labels, 255)
         return self._shift()
@@ -70,6 +70,40 @@ def test_a_second_call_in_one_iteration_does_not_update_again():
         assert head.losses[0].covariance.count.sum() == 2 * calls
 
 
+def test_logits_of_another_classifier_are_refused():
+    """Guards heads with several classifiers, whose logits would silently get the shift of a foreign weight."""
+    head = Head(Loss())
+    bind_isda_losses(nn.ModuleDict(dict(head=head)))
+    features, labels = torch.randn(2, 4, requires_grad=True), torch.tensor([0, 1])
+    own, foreign = head.fc(features), nn.Linear(4, 3)(features)
+    head.losses[0](labels, own * 2)
+    with pytest.raises(RuntimeError, match=r'do not come from head\.fc.*classifier='):
+        head.losses[0](labels, foreign)
+
+
+def test_a_classifier_that_stops_to_run_is_noticed():
+    """Guards a classifier that is put into evaluation while its loss goes on: old statistics would be used."""
+    head = Head(Loss())
+    bind_isda_losses(nn.ModuleDict(dict(head=head)))
+    head.fc(torch.randn(2, 4))
+    head.losses[0](torch.tensor([0, 1]))
+    head.losses[0].check_iteration()
+    head.fc.eval()(torch.randn(2, 4))
+    with pytest.raises(RuntimeError, match=r'head\.fc has not run'):
+        head.losses[0](torch.tensor([0, 1]))
+
+
+def test_statistics_follow_the_classifier_to_its_device():
+    """Guards a checkpoint that is loaded before the loss is tied: its statistics begin on the CPU."""
+    loss = Loss()
+    state = {'covariance.count': torch.ones(3).long(), 'covariance.mean': torch.ones(3, 4)}
+    loss.load_state_dict({**state, 'covariance.covariance': torch.ones(3, 4)})
+    head = Head(loss).to('meta')
+    loss.covariance.to_empty(device='cpu')
+    bind_isda_losses(nn.ModuleDict(dict(head=head)))
+    assert loss.covariance.mean.device.type == 'meta'
+
+
 def test_without_augmentation_nothing_is_tied():
     loss = Loss(lambda_0=0)
     assert bind_isda_losses(nn.ModuleDict(dict(head=Head(loss)))) == {}
@@ -121,6 +155,9 @@ def test_a_bad_label_of_an_accelerator_is_raised_after_the_iteration():
         loss.check_iteration()
     loss._suspect_label = (torch.tensor(255), 3, 255)
     assert loss.check_iteration() == {}
+    loss._suspect_label = (torch.tensor(7), 3, 255)
+    with pytest.raises(ValueError, match='value 7'):
+        loss._raise_suspect()  # what the next call does without a hook
 
 
 @pytest.mark.parametrize(

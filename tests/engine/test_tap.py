@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mmseg_isda.engine import ClassifierTap
+from mmseg_isda.engine.tap import leads_to
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def test_a_copied_classifier_has_a_tap_of_its_own(tap, duplicate):
     other(torch.zeros(1, 3, 2, 2))
     assert tap.version == version
     assert tap.take().features.any()
+
+
+def test_logits_of_another_classifier_are_told_apart(tap):
+    features = torch.randn(1, 3, 2, 2, requires_grad=True)
+    logits, foreign = tap.classifier(features), nn.Conv2d(3, 5, 1)(features)
+    up = nn.functional.interpolate(logits.double(), scale_factor=2)
+    assert leads_to(logits, logits.grad_fn) and leads_to(up, logits.grad_fn) and leads_to(up * 2 + 1, logits.grad_fn)
+    assert not leads_to(foreign, logits.grad_fn)
+    assert not leads_to(nn.functional.interpolate(foreign, scale_factor=2), logits.grad_fn)
 
 
 @pytest.mark.parametrize(

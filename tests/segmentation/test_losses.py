@@ -175,6 +175,35 @@ def test_fused_auto_falls_back_for_a_head_that_changes_its_logits(monkeypatch):
     assert torch.equal(*results)
 
 
+def test_a_branch_that_starts_at_zero_is_not_lost_by_the_fused_pass(monkeypatch):
+    """Guards a check by value: at the first batch the branch adds nothing, later it does."""
+    monkeypatch.setattr('mmseg_isda.segmentation.losses.should_fuse', lambda *_: True)
+    network = toy.build(toy.model(auxiliary=False))
+    gamma = torch.zeros((), requires_grad=True)
+    original = network.decode_head.cls_seg
+    network.decode_head.cls_seg = lambda features: original(features) + gamma * features.mean(1, keepdim=True)
+    toy.losses(network)['decode.loss_isda'].backward()
+    assert gamma.grad is not None
+
+
+def test_a_head_with_several_classifiers_is_refused():
+    """DAHead gives one loss the logits of three classifiers; two would get the shift of a foreign weight."""
+    network = toy.build(toy.model(auxiliary=False, decode=toy.head('DAHead', pam_channels=4)))
+    with pytest.raises(RuntimeError, match=r'do not come from decode_head\.conv_seg'):
+        toy.losses(network)
+
+
+def test_heads_of_points_are_refused():
+    with pytest.raises(ValueError, match=r'needs logits \(N, C, H, W\).*got \(2, 3, 7\)'):
+        ISDASegLoss()(torch.zeros(2, 3, 7), torch.zeros(2, 7))
+
+
+def test_labels_of_another_integer_type():
+    loss, logits = ISDASegLoss(lambda_0=0), torch.randn(1, 3, 4, 4)
+    labels = torch.randint(0, 3, (1, 4, 4))
+    assert torch.equal(loss(logits, labels.to(torch.uint8)), loss(logits, labels))
+
+
 def test_fused_and_plain_training_agree():
     """Gradients of the whole network, both heads, through either way."""
     results = []
