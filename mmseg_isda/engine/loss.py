@@ -118,8 +118,8 @@ class ISDALossBase(nn.Module):
         tapped = self._take_once()
         if not leads_to(logits, self._source):
             raise RuntimeError(
-                f'the logits given to {type(self).__name__} do not come from {self._tap.name}, whose features and weight '
-                f'it uses. Name the module that makes them by classifier=... of the loss. A head with several '
+                f'the logits given to {type(self).__name__} do not come from {self._tap.name}, whose features and '
+                f'weight it uses. Name the module that makes them by classifier=... of the loss. A head with several '
                 f'classifiers needs a loss for each; one that gives them all to the same loss cannot be served.'
             )
         return tapped

@@ -19,7 +19,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 
-import mmseg_isda  # noqa: F401
+from mmseg_isda.engine import bind_isda_losses
 
 REPO = Path(__file__).parents[2]
 CONFIGS = sorted(path for name in ('cityscapes', 'camvid') for path in (REPO / 'configs' / name).glob('*.py'))
@@ -71,11 +71,17 @@ def test_builds_and_computes_a_loss(path):
     """Guards the widths between backbone and heads, leftovers of inheritance, and the losses' options."""
     cfg = _load(path)
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(_shrunk(cfg))
-    model.eval()  # ISDA's losses are plain cross entropy then; a 1x1 pool of one image has no batch statistics
+    model = MODELS.build(_shrunk(cfg)).train()
+    tied = bind_isda_losses(model)
+    for loss in tied.values():
+        loss.strength = 1.0
     label = torch.randint(0, model.num_classes, (1, 33, 41))
     label[:, :5] = 255
-    losses = model.loss(torch.randn(1, 3, 33, 41), [SegDataSample(gt_sem_seg=PixelData(data=label))])
+    # Two images, as a 1x1 pool of one has no batch statistics.
+    losses = model.loss(torch.randn(2, 3, 33, 41), [SegDataSample(gt_sem_seg=PixelData(data=label))] * 2)
+    isda = cfg.model.decode_head.loss_decode.type == 'ISDASegLoss'
+    assert list(tied) == (['decode_head', 'auxiliary_head'] if isda else [])
+    assert all(loss.covariance.count.any() and loss.check_iteration()['shift'] > 0 for loss in tied.values())
     expected = dict(CrossEntropyLoss='loss_ce', ISDASegLoss='loss_isda')[cfg.model.decode_head.loss_decode.type]
     values = [losses[f'{head}.{expected}'] for head in ('decode', 'aux')]
     assert all(torch.isfinite(value) and value > 0 for value in values)
