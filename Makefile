@@ -51,6 +51,9 @@ format: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# One thread a worker: threads that spin while they wait for one another would slow two workers down.
+test-maintained test-classic: export OMP_NUM_THREADS = 1
+
 test-maintained: lint
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
@@ -59,6 +62,7 @@ test-classic: $(VENV_CLASSIC)/ready
 
 benchmark: $(VENV)/ready
 	$(VENV)/bin/python benchmarks/loss_cost.py
+	$(VENV)/bin/python benchmarks/fused_loss.py
 
 clean:
 	rm -rf $(VENV) $(VENV_CLASSIC) build *.egg-info .pytest_cache .ruff_cache

@@ -4,7 +4,7 @@ The loss alone, from logits at feature size to their gradient, by the sizes of t
 769x769, 19 classes) and of ADE20K crops (64x64 -> 512x512, 150 classes). Plain cross entropy spends most of its time in
 page faults under the default allocator of glibc, so it is measured with a tuned one as well.
 
-    python benchmarks/bench_fused_loss.py [--runs 9] [--sizes N2C19 ...] [--allocators default tuned] [--json FILE]
+    python benchmarks/fused_loss.py [--runs 9] [--sizes N2C19 ...] [--allocators default tuned] [--json FILE]
 """
 
 from __future__ import annotations
