@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +14,21 @@ from ..core.covariance import KINDS
 from ..core.labels import raise_invalid_label
 from .schedule import SCHEDULES
 from .tap import ClassifierTap, Tapped, leads_to
+
+
+def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
+    """Names an option of a config that a loss does not have, and the nearest that it has.
+
+    Raises:
+        TypeError: if ``unknown`` is not empty.
+    """
+    if not unknown:
+        return
+    options = [name for name in signature(loss.__init__).parameters if name not in ('self', 'unknown')]
+    name = next(iter(unknown))
+    near = get_close_matches(name, options, 1)
+    advice = f'did you mean {near[0]!r}? ' if near else ''
+    raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}.')
 
 
 class ISDALossBase(nn.Module):

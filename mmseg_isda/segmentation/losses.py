@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core import fused_cross_entropy, isda_cross_entropy, resize_labels, should_fuse
 from ..core.losses import PLACEMENTS, REDUCTIONS
 from ..engine import ClassifierTap, ISDALossBase
+from ..engine.loss import refuse_unknown_options
 from ..engine.tap import Tapped
 
 
@@ -43,6 +44,7 @@ class ISDASegLoss(ISDALossBase):
         use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
 
     Raises:
+        TypeError: if there is no such option.
         ValueError: if an option is out of range.
     """
 
@@ -62,7 +64,9 @@ class ISDASegLoss(ISDALossBase):
         align_corners: bool | None = None,
         fused: bool | str = 'auto',
         use_sigmoid: bool = False,
+        **unknown,
     ) -> None:
+        refuse_unknown_options(ISDASegLoss, unknown)
         super().__init__(lambda_0=lambda_0, covariance=covariance, schedule=schedule, sync=sync, classifier=classifier)
         if use_sigmoid:
             raise ValueError(

@@ -309,5 +309,5 @@ def test_the_one_line_edit_of_an_inherited_config_works():
 
 
 def test_an_unknown_option_is_named():
-    with pytest.raises(TypeError, match='lamda_0'):
+    with pytest.raises(TypeError, match=r"no option 'lamda_0': did you mean 'lambda_0'\? Its options are lambda_0, "):
         ISDASegLoss(lamda_0=5)
