@@ -14,11 +14,9 @@ from mmengine.runner import Runner
 
 # Settings that take keys of the user's own, so that a new one below them is no typing mistake.
 OPEN_SETTINGS = frozenset({'paramwise_cfg', 'custom_keys', 'init_cfg', 'clip_grad', 'backend_args', 'loss_scale'})
-CITYSCAPES_HINT = (
-    'download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, unpack both there '
-    'and run `python tools/prepare_cityscapes.py {root}`'
-)
-STREET_SCENES_HINT = 'make them with `python tools/make_street_scenes.py {root}`'
+# How to get a file or folder that is missing, by a word in its name or in the type of its data set, in lower case. The
+# packages of the toolkits add theirs.
+HINTS: dict[str, str] = {}
 README_HINT = 'section "Data" of README.md says how to get the data'
 ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
 
@@ -182,13 +180,14 @@ def _check_dataset(where: str, dataset: Mapping) -> None:
 
 def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str) -> None:
     kind = type_name(dataset.get('type'))
-    hint = README_HINT
-    if 'street' in Path(root).name.lower():
-        hint = STREET_SCENES_HINT
-    elif 'cityscapes' in kind.lower():
-        hint = CITYSCAPES_HINT
+    hint = find_hint(f'{Path(root).name} {kind}') or README_HINT
     advice = (hint + ELSEWHERE_HINT).format(root=root or 'ROOT', where=where)
     raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
+
+
+def find_hint(name: str) -> str:
+    """The first of :data:`HINTS` whose word is in a name; empty if there is none."""
+    return next((hint for word, hint in HINTS.items() if word in name.lower()), '')
 
 
 def type_name(kind: Any) -> str:
@@ -213,10 +212,8 @@ def check_pretrained(cfg: Config) -> None:
         source = node.get(key)
         if isinstance(source, str) and not is_remote(source):
             setting = where if key == 'checkpoint' else f'{where}.{key}'
-            hint = f'to start without it: --cfg-options {setting}=None'
-            if 'csail' in source:
-                hint = f'python tools/convert_csail_resnet.py makes it; {hint}'
-            check_file(source, f'pretrained weights ({where}):', hint)
+            hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
+            check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))
 
 
 def iter_dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:

@@ -1,5 +1,6 @@
 """What this project registers in MMSegmentation."""
 
+from . import hints  # noqa: F401
 from .datasets import CamVidDataset
 from .heads import SlimASPPHead
 from .losses import ISDASegLoss
