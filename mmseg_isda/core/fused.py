@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .bands import BandedPass, Settings, Wanted, compute_dtype
-from .losses import PLACEMENTS, REDUCTIONS, _default_avg_factor
+from .losses import PLACEMENTS, REDUCTIONS, default_avg_factor
 from .precision import full_precision
 
 CPU_BAND_BYTES = 2 << 20  # A band stays in the cache.
@@ -89,7 +89,7 @@ def fused_cross_entropy(
     loss, hits = _FusedCrossEntropy.apply(logits, shift, labels, weight, class_weight, settings, wanted)
     if reduction == 'mean':
         if avg_factor is None:
-            avg_factor = _default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
+            avg_factor = default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
         if isinstance(avg_factor, Tensor):
             avg_factor = avg_factor.to(loss.dtype)
         loss = loss / (avg_factor + EPS)

@@ -69,7 +69,7 @@ def isda_cross_entropy(
         check_labels(labels, num_classes, ignore_index)
         raise
     if avg_factor is None and reduction == 'mean':
-        avg_factor = _default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
+        avg_factor = default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
     return _reduce(loss, weight, reduction, avg_factor)
 
 
@@ -104,7 +104,17 @@ def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, alig
     return up + logits
 
 
-def _default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore) -> int | Tensor:
+def default_avg_factor(
+    labels: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
+) -> int | Tensor:
+    """What a mean divides by: the pixels, or the sum of their class weights; the rule of MMSegmentation.
+
+    Args:
+        labels: (P,) or (N, *spatial) int64.
+        class_weight: (C,) or None; ignored pixels weigh 0.
+        ignore_index: label of the ignored pixels.
+        avg_non_ignore: without class weights, count only pixels that are not ignored.
+    """
     if class_weight is not None:
         ignored = labels == ignore_index
         weights = class_weight[labels.masked_fill(ignored, 0)]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import torch
+from mmseg.models.losses.utils import get_class_weight
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -32,7 +30,7 @@ class ISDASegLoss(ISDALossBase):
         schedule: of lambda: ``'iter'``, ``'epoch'`` or ``'constant'``.
         sync: pool the statistics over all processes; False keeps each process's own, as the authors' program does.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: weights of the classes, or a file that holds them as a list in JSON.
+        class_weight: weights of the classes, or a file that holds them (npy, json, yaml, pkl), read by the host.
         loss_weight: factor of the loss.
         loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
         avg_non_ignore: whether a mean leaves ignored pixels out.
@@ -80,9 +78,7 @@ class ISDASegLoss(ISDALossBase):
         if fused not in ('auto', True, False):
             raise ValueError(f"fused must be 'auto', True or False, got {fused!r}")
         self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
-        self.class_weight = (
-            json.loads(Path(class_weight).read_text()) if isinstance(class_weight, str) else class_weight
-        )
+        self.class_weight = get_class_weight(class_weight)
         self.loss_weight, self._loss_name = loss_weight, loss_name
         self.align_corners = align_corners
         self.fused = fused

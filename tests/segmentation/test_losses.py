@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -306,6 +307,14 @@ def test_the_one_line_edit_of_an_inherited_config_works():
     """The base's other options are merged into the new dict: use_sigmoid=False and loss_weight among them."""
     base = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
     assert ISDASegLoss(**{k: v for k, v in base.items() if k != 'type'}).loss_weight == 0.4
+
+
+def test_class_weights_from_a_file(tmp_path):
+    """Guards the promise that the option is the host's, whose files may be of several kinds."""
+    np.save(tmp_path / 'weights.npy', np.array([0.5, 2.0]))
+    (tmp_path / 'weights.json').write_text('[0.5, 2.0]')
+    for path in tmp_path.iterdir():
+        assert list(ISDASegLoss(class_weight=str(path)).class_weight) == [0.5, 2.0]
 
 
 def test_an_unknown_option_is_named():
