@@ -4,7 +4,7 @@ from .covariance import ClassCovariance
 from .fused import fused_cross_entropy, should_fuse
 from .labels import check_labels, mask_invalid_labels, resize_labels
 from .losses import isda_cross_entropy, mean_shift
-from .shift import add_shift, logit_shift
+from .shift import add_shift, logit_shift, whole_table
 
 __all__ = [
     'ClassCovariance',
@@ -17,4 +17,5 @@ __all__ = [
     'mean_shift',
     'resize_labels',
     'should_fuse',
+    'whole_table',
 ]

@@ -124,10 +124,13 @@ def _mean_and_variance(maps: Tensor, onehot: Tensor, count: Tensor, with_varianc
 def _class_scatter(maps: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Tensor:
     """(K, A, A) sums of outer products around the class means: one product per class and block of its pixels."""
     scatter = mean.new_zeros(len(classes), len(mean), len(mean))
-    for row, label in enumerate(classes.tolist()):
-        for image, image_labels in zip(maps, labels, strict=True):
-            for pixels in (image_labels == label).nonzero().squeeze(1).split(PIXELS_PER_PRODUCT):
-                centred = image.index_select(1, pixels).to(mean.dtype) - mean[:, row : row + 1]
+    for image, image_labels in zip(maps, labels, strict=True):
+        # Pixels in the order of their classes; their numbers are the only thing that the host waits for.
+        order = image_labels.argsort(stable=True)
+        bounds = torch.searchsorted(image_labels[order].long(), torch.stack([classes, classes + 1])).tolist()
+        for row, (first, end) in enumerate(zip(*bounds, strict=True)):
+            for pixels in order[first:end].split(PIXELS_PER_PRODUCT) if end > first else ():
+                centred = image.index_select(1, pixels).to(mean.dtype).sub_(mean[:, row : row + 1])
                 scatter[row].addmm_(centred, centred.t())
     return scatter
 

@@ -9,9 +9,13 @@ from torch.autograd.function import once_differentiable
 from .precision import full_precision
 
 PIXELS_PER_PRODUCT = 1 << 16
+# One class at a time on a CPU, whose products are large enough; many at a time where each is a launch.
+BYTES_PER_PRODUCT = {'cpu': 1, 'other': 1 << 27}
 
 
-def logit_shift(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> Tensor:
+def logit_shift(
+    weight: Tensor, covariance: Tensor, strength: float | Tensor, *, classes: Tensor | None = None
+) -> Tensor:
     r"""What is added to logit j of a pixel with label y (Eq. 7).
 
     .. math:: \mathrm{shift}_{yj} = \tfrac{\lambda}{2} (w_j - w_y)^T \Sigma_y (w_j - w_y)
@@ -23,9 +27,11 @@ def logit_shift(weight: Tensor, covariance: Tensor, strength: float | Tensor) ->
         weight: (C, A) rows :math:`w_j` of the classifier.
         covariance: (C, A) variances, (C, A, A) matrices, or one of either for all classes: (1, A), (1, A, A).
         strength: :math:`\lambda` of this iteration, 0 or more.
+        classes: (K,) int64, the labels whose rows are wanted, each once; by default all. A batch with few classes of
+            many needs few rows.
 
     Returns:
-        (C, C): row y is what a pixel with label y gets; its own logit (the diagonal) is not shifted.
+        (K, C), (C, C) by default: row y is what a pixel with label y gets; its own logit is not shifted.
 
     Raises:
         ValueError: if the shapes do not fit, or ``strength`` is a negative number.
@@ -42,11 +48,17 @@ def logit_shift(weight: Tensor, covariance: Tensor, strength: float | Tensor) ->
         # A common offset of all rows cancels in w_j - w_y, but not in the rounding of its squares.
         weight = weight - weight.mean(0)
         if covariance.dim() == 2:
-            quadratic = _diagonal_form(weight, covariance)
+            quadratic = _diagonal_form(weight, covariance, classes)
         else:
-            quadratic = _MatrixForm.apply(weight, covariance)
-        own = torch.eye(len(weight), dtype=torch.bool, device=weight.device)
+            quadratic = _MatrixForm.apply(weight, covariance, classes)
+        labels = torch.arange(len(weight), device=weight.device)
+        own = (labels if classes is None else classes).unsqueeze(1) == labels
         return (strength / 2 * quadratic).masked_fill(own, 0)
+
+
+def whole_table(rows: Tensor, classes: Tensor, num_classes: int) -> Tensor:
+    """The (C, C) table of (K, C) rows that :func:`logit_shift` made for ``classes``; the rows of others are zero."""
+    return rows.new_zeros(num_classes, num_classes).index_copy(0, classes, rows)
 
 
 def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None:
@@ -63,42 +75,49 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
         raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
 
 
-def _diagonal_form(weight: Tensor, variance: Tensor) -> Tensor:
-    """(C, C) forms for diagonal matrices, from three products of C x A with A x C."""
-    # Cloned, as the running variance changes in place, perhaps before the backward pass.
-    variance = variance.clone()
-    scaled = variance * weight
-    return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * weight).sum(1, keepdim=True)
+def _diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
+    """(K, C) forms for diagonal matrices, from three products of K x A with A x C."""
+    # Copied, as the running variance changes in place, perhaps before the backward pass.
+    variance = variance.clone() if classes is None or len(variance) == 1 else variance[classes]
+    own = weight if classes is None else weight[classes]
+    scaled = variance * own
+    return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
 
 
 class _MatrixForm(torch.autograd.Function):
-    """(C, C) forms (w_j - w_y)' Sigma_y (w_j - w_y) for full matrices, a class at a time.
+    """(K, C) forms (w_j - w_y)' Sigma_y (w_j - w_y) for full matrices, a few classes at a time.
 
     With D = W - w_y and U = D Sigma_y the row is sum(U * D, 1) and its derivative with respect to D is 2 U: only U,
-    (C, C, A), is kept, and of Sigma nothing.
+    (K, C, A), is kept, and of Sigma nothing.
     """
 
     @staticmethod
-    def forward(ctx, weight: Tensor, covariance: Tensor) -> Tensor:
-        classes = len(weight)
-        products = weight.new_empty(classes, *weight.shape)
-        forms = weight.new_empty(classes, classes)
-        for label, row in enumerate(weight):
-            difference = weight - row
-            torch.mm(difference, covariance[label % len(covariance)], out=products[label])
-            torch.sum(products[label] * difference, 1, out=forms[label])
-        ctx.save_for_backward(products)
+    def forward(ctx, weight: Tensor, covariance: Tensor, classes: Tensor | None) -> Tensor:
+        if classes is None:
+            classes = torch.arange(len(weight), device=weight.device)
+        products = weight.new_empty(len(classes), *weight.shape)
+        forms = weight.new_empty(len(classes), len(weight))
+        matrices_bytes = max(weight.numel(), covariance[0].numel()) * weight.element_size()
+        step = max(1, BYTES_PER_PRODUCT['cpu' if weight.device.type == 'cpu' else 'other'] // matrices_bytes)
+        for start in range(0, len(classes), step):
+            part = slice(start, start + step)
+            difference = weight - weight[classes[part]].unsqueeze(1)
+            one_for_all = len(covariance) == 1
+            matrices = covariance.expand(len(difference), -1, -1) if one_for_all else covariance[classes[part]]
+            torch.bmm(difference, matrices, out=products[part])
+            torch.sum(difference.mul_(products[part]), 2, out=forms[part])
+        ctx.save_for_backward(products, classes)
         return forms
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        (products,) = ctx.saved_tensors
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        products, classes = ctx.saved_tensors
         grad = 2 * grad
         # d form[y, j] reaches w_j with the sign +, and w_y with the sign -.
         towards = torch.einsum('yj,yja->ja', grad, products)
         away = torch.einsum('yj,yja->ya', grad, products)
-        return towards - away, None
+        return towards.index_add_(0, classes, away, alpha=-1), None, None
 
 
 def add_shift(logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int = 255) -> Tensor:

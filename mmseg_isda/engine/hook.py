@@ -45,7 +45,8 @@ class ISDAHook(Hook):
         if not losses:
             runner.logger.warning('ISDAHook found no ISDA loss in the model: training goes on without ISDA.')
         for owner, loss in self._losses.items():
-            runner.logger.info(f'ISDA: {owner} is tied to {loss.tap.name}, {loss.covariance}, lambda_0={loss.lambda_0}')
+            statistics = f', {loss.covariance}, lambda_0={loss.lambda_0}' if loss.augments else ''
+            runner.logger.info(f'ISDA: {type(loss).__name__} of {owner} is tied to {loss.tap.name}{statistics}')
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Sets lambda of the iteration."""
@@ -90,8 +91,8 @@ def bind_isda_losses(model: nn.Module) -> dict[str, ISDALossBase]:
         model: any module that contains losses.
 
     Returns:
-        The losses by the name of their owner, or by their own where an owner has several. Those with ``lambda_0=0``
-        need nothing and are left out.
+        The losses by the name of their owner, or by their own where an owner has several. An ISDA loss with
+        ``lambda_0=0`` needs nothing and is left out.
 
     Raises:
         ValueError: if no module above a loss has its classifier.
@@ -105,7 +106,7 @@ def bind_isda_losses(model: nn.Module) -> dict[str, ISDALossBase]:
     }
     bound: dict[str, ISDALossBase] = {}
     for path, loss in modules.items():
-        if not isinstance(loss, ISDALossBase) or loss.lambda_0 == 0:
+        if not isinstance(loss, ISDALossBase) or not loss.needs_tap:
             continue
         owner_path, classifier = _find_classifier(modules, path, loss.classifier)
         name = f'{owner_path}.{loss.classifier}'.lstrip('.')

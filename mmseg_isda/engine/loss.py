@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift
+from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift, whole_table
 from ..core.covariance import KINDS
 from ..core.labels import raise_invalid_label
 from .schedule import SCHEDULES
@@ -73,6 +74,16 @@ class ISDALossBase(nn.Module):
     def is_bound(self) -> bool:
         return self._tap is not None
 
+    @property
+    def augments(self) -> bool:
+        """Whether there is anything to augment: with ``lambda_0=0`` no statistics are kept."""
+        return self.lambda_0 > 0
+
+    @property
+    def needs_tap(self) -> bool:
+        """Whether ``ISDAHook`` is to tie the loss to a classifier."""
+        return self.augments
+
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """Ties the loss to a classifier and makes its statistics, unless a checkpoint has made them already.
 
@@ -86,6 +97,13 @@ class ISDALossBase(nn.Module):
         del owner
         if self._tap is tap:
             return
+        if self.augments:
+            self._make_statistics(tap)
+        self._tap = tap
+        self._taken = tap.version
+        tap.num_consumers += 1
+
+    def _make_statistics(self, tap: ClassifierTap) -> None:
         num_classes, num_features = tap.weight.shape
         if self.covariance is None:
             self.covariance = self._new_statistics(num_classes, num_features)
@@ -96,9 +114,6 @@ class ISDALossBase(nn.Module):
                 f'{(num_classes, num_features)}'
             )
         self.covariance.to(tap.weight.device)
-        self._tap = tap
-        self._taken = tap.version
-        tap.num_consumers += 1
 
     def _new_statistics(self, num_classes: int, num_features: int) -> ClassCovariance:
         return ClassCovariance(num_classes, num_features, self.kind, sync=self.sync)
@@ -159,9 +174,22 @@ class ISDALossBase(nn.Module):
         """Takes the batch into the statistics (Eqs. 1 to 3)."""
         self._count = self.covariance.update(features, labels, ignore_index)
 
-    def _shift(self) -> Tensor:
-        """(C, C) table of this iteration (Eq. 7)."""
-        shift = logit_shift(self._tap.weight, self.covariance.covariance, self.strength)
+    def _shift(self, labels: Tensor | None = None) -> Tensor:
+        """(C, C) table of this iteration (Eq. 7), on the CPU with the rows that are needed alone.
+
+        Args:
+            labels: what the table will be looked up for, each a class or out of range; by default those of the update.
+        """
+        weight, covariance = self._tap.weight, self.covariance.covariance
+        if weight.device.type != 'cpu':  # To find the classes present would mean to wait for the device.
+            shift = logit_shift(weight, covariance, self.strength)
+        else:
+            count = self._count
+            if labels is not None:
+                count = torch.bincount(labels.flatten().clamp(0, len(weight)), minlength=len(weight))[: len(weight)]
+            classes = count.nonzero().squeeze(1)
+            rows = logit_shift(weight, covariance, self.strength, classes=classes)
+            shift = whole_table(rows, classes, len(weight))
         self._mean_shift = mean_shift(shift, self._count)
         return shift
 

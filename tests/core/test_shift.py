@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmseg_isda.core import add_shift, logit_shift
+from mmseg_isda.core import add_shift, logit_shift, whole_table
+from mmseg_isda.core import shift as shift_module
 from tests.reference import as_matrices, table
 
 
@@ -34,6 +35,31 @@ def test_gradcheck_of_the_weight(kind):
     weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     covariance = covariance_of(kind)
     assert torch.autograd.gradcheck(lambda w: logit_shift(w, covariance, 2.0), weight)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_rows_of_some_classes_are_those_of_the_whole_table(kind):
+    """Guards the rows that a batch with few classes asks for: their order, their zeros and their gradient."""
+    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    covariance, classes = covariance_of(kind), torch.tensor([4, 1])
+    rows = logit_shift(weight, covariance, 2.0, classes=classes)
+    expected = table(weight, as_matrices(covariance, 5), 2.0)[classes]
+    torch.testing.assert_close(rows, expected, rtol=1e-12, atol=1e-12)
+    upstream = torch.randn(2, 5, dtype=torch.float64)
+    got, truth = (torch.autograd.grad(x, weight, upstream)[0] for x in (rows, expected))
+    torch.testing.assert_close(got, truth, rtol=1e-11, atol=1e-11)
+    whole = whole_table(rows, classes, 5)
+    assert torch.equal(whole[classes], rows) and not whole[[0, 2, 3]].any()
+
+
+@pytest.mark.parametrize('at_once', [1, 1 << 27])
+@pytest.mark.parametrize('kind', ['full', 'shared'])
+def test_matrices_one_at_a_time_and_all_at_once(kind, at_once, monkeypatch):
+    """Guards the batched products that accelerators take, which no CPU run reaches by itself."""
+    monkeypatch.setitem(shift_module.BYTES_PER_PRODUCT, 'cpu', at_once)
+    weight, covariance = torch.randn(5, 4, dtype=torch.float64), covariance_of(kind)
+    expected = table(weight, as_matrices(covariance, 5), 3.0)
+    torch.testing.assert_close(logit_shift(weight, covariance, 3.0), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('kind', KINDS)
