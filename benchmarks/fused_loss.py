@@ -9,36 +9,17 @@ page faults under the default allocator of glibc, so it is measured with a tuned
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measure import describe, in_own_process, interleaved, machine, paired_ratio, peak_memory, summary, write_json
+from measure import Row, compare, in_own_process, interleaved, parser_of, peak_memory, progress, run_with_allocators
 from torch import Tensor
+from workload import Size, device, street_labels
 
-from mmseg_isda.core.fused import fused_cross_entropy
-from mmseg_isda.core.losses import isda_cross_entropy
+from mmseg_isda.core import fused_cross_entropy, isda_cross_entropy
 
-SIZES = {
-    'N1C19': (1, 19, 97, 769, True),
-    'N2C19': (2, 19, 97, 769, True),
-    'N1C150': (1, 150, 64, 512, False),
-    'N2C150': (2, 150, 64, 512, False),
-}
-TUNED = {
-    'MALLOC_MMAP_THRESHOLD_': '2147483648',
-    'MALLOC_TRIM_THRESHOLD_': '8589934592',
-    'MALLOC_TOP_PAD_': '268435456',
-}
-CLASSES_IN_AN_IMAGE = 16
 BASE = 'resize + cross entropy'
 
 
@@ -75,100 +56,53 @@ LOSSES = {
 }
 
 
-def blocks(images: int, classes: int, size: int) -> Tensor:
-    """Labels in blocks of one class, 16 classes an image, a tenth of the blocks ignored."""
-    maps = []
-    for _ in range(images):
-        present = torch.randperm(classes)[:CLASSES_IN_AN_IMAGE]
-        coarse = present[torch.randint(0, len(present), (1, 1, 12, 12))].float()
-        coarse[torch.rand_like(coarse) < 0.1] = 255
-        maps.append(F.interpolate(coarse, size=(size, size))[0, 0].long())
-    return torch.stack(maps)
-
-
-def step(name: str, images: int, classes: int, low: int, high: int, align_corners: bool) -> Callable[[], None]:
+def step(name: str, size: Size, low: int | None = None, high: int | None = None) -> Callable[[], None]:
     """A call that runs forward and backward once."""
     function, with_shift, options = LOSSES[name]
     torch.manual_seed(0)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    logits = torch.randn(images, classes, low, low, device=device, requires_grad=True)
-    shift = torch.rand(classes, classes, device=device, requires_grad=True) if with_shift else None
-    labels = blocks(images, classes, high).to(device)
+    low, high = low or size.low, high or size.high
+    logits = torch.randn(size.images, size.classes, low, low, device=device(), requires_grad=True)
+    shift = torch.rand(size.classes, size.classes, device=device(), requires_grad=True) if with_shift else None
+    labels = street_labels(size.images, size.classes, high)
 
     def call() -> None:
         logits.grad = None
         if shift is not None:
             shift.grad = None
-        function(logits, labels, shift, align_corners=align_corners, **options).backward()
+        function(logits, labels, shift, align_corners=size.align_corners, **options).backward()
 
     return call
 
 
-def print_peak(size: str, name: str) -> None:
-    images, classes, _, _, align_corners = SIZES[size]
-    call = step(name, *SIZES[size])
+def print_peak(size: Size, name: str) -> None:
+    call = step(name, size)
     # What libraries allocate once must not count.
-    step(name, images, classes, 8, 16, align_corners)()
+    step(name, size, 8, 16)()
     print(peak_memory(call))
 
 
-def measure(sizes: list[str], runs: int) -> dict:
+def measure(sizes: list[Size], runs: int) -> dict:
     """Prints a table for each size and returns the figures."""
     results, begin = {}, time.time()
-    for done, size in enumerate(sizes):
-        memory = {name: in_own_process(__file__, '--peak', size, name) for name in LOSSES}
-        times = interleaved({name: step(name, *SIZES[size]) for name in LOSSES}, runs)
-        print(f'\n{size:26} {"ms":>8} {"(low to high)":>18} {"ratio (low to high)":>22} {"peak MB":>8} {"ratio":>6}')
-        results[size] = {}
-        for name in LOSSES:
-            timing, ratio = summary(times[name]), paired_ratio(times[name], times[BASE])
-            share = memory[name] / memory[BASE]
-            print(
-                f'{name:26} {timing.median:8.1f} {f"({timing.low:.1f} to {timing.high:.1f})":>18} '
-                f'{f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})":>22} {memory[name]:8.0f} {share:6.2f}'
-            )
-            results[size][name] = {
-                'ms': times[name],
-                'ratio': ratio._asdict(),
-                'peak_mb': memory[name],
-                'memory_ratio': share,
-            }
-        left = (time.time() - begin) / (done + 1) * (len(sizes) - done - 1)
-        print(f'[{done + 1} of {len(sizes)} sizes, about {left:.0f} s left]', file=sys.stderr, flush=True)
+    for done, size in enumerate(sizes, 1):
+        peaks = {name: in_own_process(__file__, '--peak', str(size), name) for name in LOSSES}
+        times = interleaved({name: step(name, size) for name in LOSSES}, runs)
+        results[str(size)] = compare({name: Row(times[name], peaks[name]) for name in LOSSES}, BASE, str(size))
+        progress(done, len(sizes), begin, 'sizes')
     return results
 
 
-def run_with(allocator: str, arguments: list[str]) -> dict:
-    """Runs this script again under an allocator, which glibc sets up only when a process begins."""
-    environment = {name: value for name, value in os.environ.items() if name not in TUNED}
-    environment |= TUNED if allocator == 'tuned' else {}
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, 'figures.json')
-        command = [sys.executable, __file__, *arguments, '--worker', str(target)]
-        subprocess.run(command, env=environment, check=True)
-        return json.loads(target.read_text())
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--runs', type=int, default=9, help='timed runs of each loss')
-    parser.add_argument('--sizes', nargs='+', choices=SIZES, default=list(SIZES))
-    parser.add_argument('--allocators', nargs='+', choices=('default', 'tuned'), default=['default', 'tuned'])
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--json', help='file to write the figures to')
+    parser = parser_of(__doc__)
+    sizes = [Size(images, classes) for classes in (19, 150) for images in (1, 2)]
+    parser.add_argument('--sizes', nargs='+', type=Size.parse, default=sizes, help='e.g. N2C19')
     parser.add_argument('--peak', nargs=2, metavar=('SIZE', 'LOSS'), help='print the peak memory of one loss in MB')
-    parser.add_argument('--worker', help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
-        print_peak(*options.peak)
-    elif options.worker:
-        info = machine()
-        print(describe(info), flush=True)
-        Path(options.worker).write_text(json.dumps({'machine': info, 'results': measure(options.sizes, options.runs)}))
+        print_peak(Size.parse(options.peak[0]), options.peak[1])
     else:
-        arguments = ['--runs', str(options.runs), '--threads', str(options.threads), '--sizes', *options.sizes]
-        write_json(options.json, {name: run_with(name, arguments) for name in options.allocators})
+        run_with_allocators(options, lambda: measure(options.sizes, options.runs))
 
 
 if __name__ == '__main__':

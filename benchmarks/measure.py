@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+# Settings of glibc's allocator with which it keeps its memory. By default it gives large blocks back, and a program
+# that makes them anew each iteration spends much of its time in page faults.
+TUNED = {
+    'MALLOC_MMAP_THRESHOLD_': '2147483648',
+    'MALLOC_TRIM_THRESHOLD_': '8589934592',
+    'MALLOC_TOP_PAD_': '268435456',
+}
+ALLOCATORS = ('default', 'tuned')
 
 
 class Timing(NamedTuple):
@@ -40,7 +51,7 @@ def machine() -> dict[str, Any]:
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         python=platform.python_version(),
         torch=torch.__version__,
-        allocator='tuned' if 'MALLOC_TOP_PAD_' in os.environ else 'default',
+        allocator='tuned' if TUNED.items() <= os.environ.items() else 'default',
     )
 
 
@@ -98,10 +109,79 @@ def peak_memory(call: Callable[[], Any]) -> float:
 
 def in_own_process(script: str, *arguments: str) -> float:
     """Runs a benchmark's own script again with other arguments; its last line of output is the figure."""
-    run = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=600)
     if run.returncode:
         raise RuntimeError(f'{script} {" ".join(arguments)} failed:\n{run.stderr}')
     return float(run.stdout.split()[-1])
+
+
+class Row(NamedTuple):
+    """One line of a table: a variant beside the one that it is compared with.
+
+    Attributes:
+        times: milliseconds of each run, in the order of those of the other rows.
+        peak_mb: peak memory of one run, or None.
+    """
+
+    times: list[float]
+    peak_mb: float | None = None
+
+
+def compare(rows: Mapping[str, Row], base: str, title: str, width: int = 34) -> dict[str, Any]:
+    """Prints the rows with their ratios to ``base``, and returns the figures for a JSON file."""
+    print(f'\n{title:{width}} {"ms":>9} {"ratio (low to high)":>22} {"peak MB":>9} {"ratio":>6}')
+    figures = {}
+    for name, row in rows.items():
+        timing, ratio = summary(row.times), paired_ratio(row.times, rows[base].times)
+        line = f'{name:{width}} {timing.median:9.1f} {f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})":>22}'
+        figures[name] = {'ms': row.times, 'median_ms': timing.median, 'ratio': ratio._asdict()}
+        if row.peak_mb is not None:
+            share = row.peak_mb / rows[base].peak_mb
+            line += f' {row.peak_mb:9.0f} {share:6.2f}'
+            figures[name] |= {'peak_mb': row.peak_mb, 'memory_ratio': share}
+        print(line, flush=True)
+    return figures
+
+
+def progress(done: int, total: int, begin: float, what: str) -> None:
+    """One line on stderr: how much is done, and about how long the rest takes."""
+    left = (time.time() - begin) / done * (total - done)
+    print(f'[{done} of {total} {what}, about {left:.0f} s left]', file=sys.stderr, flush=True)
+
+
+def parser_of(description: str, *, runs: int = 9, allocators: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description.split('\n')[0])
+    parser.add_argument('--runs', type=int, default=runs, help='timed runs of each variant')
+    parser.add_argument('--threads', type=int, default=2, help='threads of PyTorch')
+    parser.add_argument('--json', help='file to write the figures to')
+    if allocators:
+        parser.add_argument('--allocators', nargs='+', choices=ALLOCATORS, default=list(ALLOCATORS))
+        parser.add_argument('--worker', help=argparse.SUPPRESS)
+    return parser
+
+
+def run_with_allocators(options: argparse.Namespace, measure: Callable[[], Mapping[str, Any]]) -> None:
+    """Measures under each allocator, in a process of its own, as glibc sets one up only when a process begins.
+
+    Args:
+        options: from :func:`parser_of`.
+        measure: prints tables and returns figures.
+    """
+    if options.worker:
+        info = machine()
+        print('\n' + describe(info), flush=True)
+        Path(options.worker).write_text(json.dumps({'machine': info, 'results': measure()}))
+        return
+    figures = {}
+    for allocator in options.allocators:
+        environment = {name: value for name, value in os.environ.items() if name not in TUNED}
+        environment |= TUNED if allocator == 'tuned' else {}
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder, 'figures.json')
+            subprocess.run([sys.executable, *sys.argv, '--worker', str(target)], env=environment, check=True)
+            figures[allocator] = json.loads(target.read_text())
+    write_json(options.json, figures)
 
 
 def _status(field: str) -> float:

@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .labels import check_labels
-from .moments import ClassMoments, class_moments, pool_over_ranks, total_mean
+from .moments import ClassMoments, class_moments, pool_over_ranks, pooled_bytes, total_mean
+from .ranks import BatchGatherer, is_distributed
 
 KINDS = ('diagonal', 'full', 'shared', 'identity')
 
@@ -27,6 +28,13 @@ def _gain(old: Tensor, new: Tensor) -> _Gain:
     return _Gain(share, share * (1 - share))
 
 
+def _count(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(C,) int64: how many labels there are of each class, without waiting for the device."""
+    index = labels.flatten().long()
+    index = index.masked_fill(index == ignore_index, num_classes)
+    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
+
+
 class ClassCovariance(nn.Module):
     r"""Count, mean and covariance of the features of each class, over the whole of training.
 
@@ -40,7 +48,8 @@ class ClassCovariance(nn.Module):
         n_j \leftarrow n_j + m_j
 
     Several processes hold, after each update, exactly the statistics of one process on the joined batch: counts, sums
-    and second moments are added up, never means averaged.
+    and second moments are added up, never means averaged. Vectors (P, A) are sent themselves where they are fewer
+    bytes than their statistics, as with the batch of a classifier.
 
     Args:
         num_classes: C.
@@ -87,6 +96,8 @@ class ClassCovariance(nn.Module):
         self.register_buffer('mean', torch.zeros(num_classes, num_features))
         self.register_buffer('covariance', self._initial_covariance())
         self.register_buffer('num_skipped', torch.zeros((), dtype=torch.int64), persistent=False)
+        self._gatherer = BatchGatherer()
+        self._is_gathering: bool | None = None
 
     def _initial_covariance(self) -> Tensor:
         size = self.num_features
@@ -116,14 +127,32 @@ class ClassCovariance(nn.Module):
         self._check_batch(features, labels)
         if labels.device.type == 'cpu':
             check_labels(labels, self.num_classes, ignore_index)
-        batch = class_moments(
-            features.detach(), labels, self.num_classes, ignore_index, self.kind, dtype=self.mean.dtype
-        )
-        counts = batch.count
-        if self.sync and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        options = dict(num_classes=self.num_classes, kind=self.kind, dtype=self.mean.dtype)
+        features, counts = features.detach(), None
+        pooled = self.sync and is_distributed()
+        if pooled and self._gathers(features):
+            counts = _count(labels, self.num_classes, ignore_index)
+            features, labels = self._gatherer(features, labels)
+            pooled = False
+        batch = class_moments(features, labels, ignore_index=ignore_index, **options)
+        counts = batch.count if counts is None else counts
+        if pooled:
             batch = pool_over_ranks(batch, self.count, self.mean, self.kind)
         self._merge(batch)
         return counts
+
+    def _gathers(self, features: Tensor) -> bool:
+        """Whether the processes send one another their batch, where it is smaller than its statistics.
+
+        Decided at the first update, by sizes that all of them know.
+        """
+        if features.dim() > 2:
+            return False
+        if self._is_gathering is None:
+            longest = max(self._gatherer.sizes(len(features), features.float()))
+            joined = dist.get_world_size() * longest * (self.num_features + 1) * self.mean.element_size()
+            self._is_gathering = joined <= pooled_bytes(self.num_classes, self.num_features, self.kind)
+        return self._is_gathering
 
     def _check_batch(self, features: Tensor, labels: Tensor) -> None:
         if features.dim() < 2 or features.shape[1] != self.num_features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -192,19 +193,32 @@ def pool_over_ranks(batch: ClassMoments, running_count: Tensor, running_mean: Te
     return ClassMoments(count.long(), mean.to(dtype), covariance, classes)
 
 
+def pooled_bytes(num_classes: int, num_features: int, kind: str) -> int:
+    """What :func:`pool_over_ranks` sends, in bytes."""
+    triangle = num_features * (num_features + 1) // 2
+    second = {'diagonal': num_classes * num_features, 'full': num_classes * triangle, 'shared': triangle, 'identity': 0}
+    return 8 * (num_classes * (1 + num_features) + second[kind])
+
+
+@lru_cache(maxsize=4)
+def _triangle_index(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the entries of the upper triangle lie in a flat (A A) matrix, and where those of the matrix lie in it."""
+    rows, columns = torch.triu_indices(size, size, device=device)
+    place = torch.empty(size, size, dtype=torch.int64, device=device)
+    place[rows, columns] = place[columns, rows] = torch.arange(len(rows), device=device)
+    return rows * size + columns, place.flatten()
+
+
 def _triangle(matrix: Tensor) -> Tensor:
     """The upper triangle of an (A, A) matrix as a float64 vector."""
-    rows, columns = torch.triu_indices(*matrix.shape, device=matrix.device)
-    return matrix[rows, columns].double()
+    positions, _ = _triangle_index(len(matrix), matrix.device)
+    return matrix.flatten().index_select(0, positions).double()
 
 
 def _square(triangle: Tensor, size: int) -> Tensor:
     """The symmetric (A, A) matrix of an upper triangle."""
-    rows, columns = torch.triu_indices(size, size, device=triangle.device)
-    matrix = triangle.new_zeros(size, size)
-    matrix[rows, columns] = triangle
-    matrix[columns, rows] = triangle
-    return matrix
+    _, places = _triangle_index(size, triangle.device)
+    return triangle.index_select(0, places).view(size, size)
 
 
 def _packed_matrices(batch: ClassMoments, count: Tensor, offset: Tensor) -> Tensor:
@@ -212,8 +226,8 @@ def _packed_matrices(batch: ClassMoments, count: Tensor, offset: Tensor) -> Tens
     size = batch.mean.shape[1]
     packed = count.new_zeros(len(count), size * (size + 1) // 2)
     for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
-        spread = _triangle(torch.outer(offset[label], offset[label]))
-        packed[label] = count[label] * (_triangle(covariance) + spread)
+        spread = covariance.double().addr_(offset[label], offset[label])
+        packed[label] = _triangle(spread).mul_(count[label])
     return packed.flatten()
 
 
@@ -222,6 +236,6 @@ def _unpacked_matrices(packed: Tensor, classes: Tensor, count: Tensor, offset: T
     size = offset.shape[1]
     covariance = torch.empty(len(classes), size, size, dtype=dtype, device=packed.device)
     for row, label in enumerate(classes.tolist()):
-        spread = torch.outer(offset[label], offset[label])
-        covariance[row] = _square(packed[label] / count[label], size) - spread
+        matrix = _square(packed[label].div_(count[label]), size)
+        covariance[row] = matrix.addr_(offset[label], offset[label], alpha=-1)
     return covariance

@@ -15,6 +15,7 @@ from mmseg_isda.core.covariance import KINDS
 from tests.reference import expected_covariance
 
 CLASSES, SIZE, STEPS = 4, 5, 4
+MANY = 300  # classes, of which statistics are larger than the batches: the processes send those instead
 FAR = 1000.0  # times the standard deviation
 
 
@@ -31,6 +32,21 @@ def batches(rank: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         features = torch.randn(pixels, SIZE, generator=generator) + 3 * (1 + labels.unsqueeze(1) % 3) + rank
         out.append((features, labels))
     return out
+
+
+def update_many(rank: int, kind: str) -> tuple[dict, list[str], list[int]]:
+    """Statistics of many classes, the collectives that they took, and the last counts."""
+    calls: list[str] = []
+    gather = dist.all_gather
+    many = ClassCovariance(MANY, SIZE, kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, 'all_reduce', lambda *_: calls.append('reduce'))
+        patch.setattr(dist, 'all_gather', lambda *args: calls.append('gather') or gather(*args))
+        for features, labels in batches(rank):
+            counts = many.update(features, labels)
+        state = {name: buffer.clone() for name, buffer in many.state_dict().items()}
+        many.update(*batches(rank)[0])
+    return state, calls, counts.tolist()
 
 
 def worker(rank: int, port: int, results) -> None:
@@ -51,6 +67,7 @@ def worker(rank: int, port: int, results) -> None:
                 features[0, 0] = math.nan
             statistics.update(features, labels)
             results[rank, kind, sync, 'skipped'] = int(statistics.num_skipped), statistics.count.clone()
+        results[rank, kind, 'many'] = update_many(rank, kind)
     dist.destroy_process_group()
 
 
@@ -80,6 +97,22 @@ def test_two_processes_hold_the_statistics_of_the_joined_batch(results, kind):
             expected = getattr(one, name)
             assert (both[name] - expected).norm() / expected.norm() < 1e-6, name
     assert torch.equal(results[0, kind, True]['covariance'], results[1, kind, True]['covariance'])
+
+
+@pytest.mark.parametrize('kind', ['diagonal', 'full'])
+def test_small_batches_are_sent_themselves(results, kind):
+    """Guards batches that differ in length over processes and time, padding rows that are counted, and their order."""
+    one = ClassCovariance(MANY, SIZE, kind)
+    for pair in zip(batches(0), batches(1), strict=True):
+        one.update(torch.cat([f for f, _ in pair]), torch.cat([y for _, y in pair]))
+    for rank in (0, 1):
+        state, calls, counts = results[rank, kind, 'many']
+        for name, expected in one.state_dict().items():
+            assert torch.equal(state[name], expected), name
+        # Sizes and first batch take three messages, longer batches two, one that is no longer than another one.
+        assert calls == ['gather'] * (1 + 2 * STEPS + 1)
+        labels = batches(rank)[-1][1]
+        assert counts == torch.bincount(labels[labels != 255], minlength=MANY).tolist()
 
 
 @pytest.mark.parametrize('kind', KINDS)
