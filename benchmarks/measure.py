@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +53,7 @@ def machine() -> dict[str, Any]:
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         python=platform.python_version(),
         torch=torch.__version__,
+        triton=version('triton') if find_spec('triton') else None,
         allocator='tuned' if TUNED.items() <= os.environ.items() else 'default',
     )
 
@@ -90,11 +93,12 @@ def paired_ratio(times: list[float], base: list[float]) -> Timing:
 
 
 def peak_memory(call: Callable[[], Any]) -> float:
-    """MB that a call needs at its peak beyond what is there before it.
+    """MB that a call needs at its peak beyond what is there before it; a first call, not measured, warms up.
 
     To be asked once in a process of its own (see :func:`in_own_process`): what an allocator keeps from an earlier call
     would hide what a later one takes.
     """
+    call()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -108,8 +112,14 @@ def peak_memory(call: Callable[[], Any]) -> float:
 
 
 def in_own_process(script: str, *arguments: str) -> float:
-    """Runs a benchmark's own script again with other arguments; its last line of output is the figure."""
-    run = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=600)
+    """Runs a benchmark's own script again with other arguments; its last line of output is the figure.
+
+    The allocator gives every tensor back at once there, so that resident memory is memory in use.
+    """
+    environment = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '0'}
+    environment.pop('MALLOC_TOP_PAD_', None)
+    command = [sys.executable, script, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     if run.returncode:
         raise RuntimeError(f'{script} {" ".join(arguments)} failed:\n{run.stderr}')
     return float(run.stdout.split()[-1])

@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     at_label: bool
     ignore_index: int
     band_bytes: int
+    use_triton: bool = False
 
 
 class Wanted(NamedTuple):

@@ -12,9 +12,11 @@ from torch.autograd.function import once_differentiable
 from .bands import BandedPass, Settings, Wanted, compute_dtype
 from .losses import PLACEMENTS, REDUCTIONS, default_avg_factor
 from .precision import full_precision
+from .triton_pass import triton_pass
 
 CPU_BAND_BYTES = 2 << 20  # A band stays in the cache.
 ACCELERATOR_BAND_BYTES = 64 << 20  # Each launch has enough to do.
+IMPLEMENTATIONS = ('auto', 'banded', 'triton')
 EPS = torch.finfo(torch.float32).eps  # MMSegmentation's guard against a division by zero.
 
 
@@ -33,6 +35,7 @@ def fused_cross_entropy(
     avg_non_ignore: bool = False,
     return_accuracy: bool = False,
     band_bytes: int | None = None,
+    implementation: str = 'auto',
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Cross entropy of bilinearly up-sampled, shifted logits that makes no tensor of N x C x H x W (Eq. 7).
 
@@ -62,6 +65,9 @@ def fused_cross_entropy(
             up-sampled logits *without* shift (a tie for the first place is a hit). It is cheap except with a shift
             at ``'feature'``, where the plain logits are up-sampled once more for it.
         band_bytes: memory of one band; by default what suits the device.
+        implementation: ``'banded'``: matrix products of PyTorch, on any device; ``'triton'``: kernels for CUDA, of
+            float32 at most, which are experimental, as they have not been run on a GPU yet; ``'auto'``: at present
+            always the former.
 
     Returns:
         A scalar, or (N, H, W) for ``reduction='none'``, in float32 or float64; with ``return_accuracy`` the pair of
@@ -71,6 +77,7 @@ def fused_cross_entropy(
         TypeError: for a tensor of the wrong data type.
         ValueError: for an unknown option, shapes or devices that do not fit, a label that is out of range (on the
             CPU), or an ``avg_factor`` with ``reduction='sum'``.
+        RuntimeError: for ``implementation='triton'`` where Triton or a CUDA device is missing.
 
     Example:
         >>> logits = torch.zeros(2, 4, 8, 8, requires_grad=True)
@@ -79,10 +86,11 @@ def fused_cross_entropy(
         1.3863
     """
     _check_tensors(logits, labels, shift, weight)
-    _check_options(augment_at, reduction, avg_factor, band_bytes)
+    _check_options(augment_at, reduction, avg_factor, band_bytes, implementation)
     labels = labels.long()
     class_weight = _as_class_weight(class_weight, logits)
-    settings = Settings(align_corners, augment_at == 'label', ignore_index, _band_bytes(band_bytes, logits))
+    at_label, use_triton = augment_at == 'label', implementation == 'triton'
+    settings = Settings(align_corners, at_label, ignore_index, _band_bytes(band_bytes, logits), use_triton)
     with_grad = torch.is_grad_enabled()
     shift_grad = with_grad and shift is not None and shift.requires_grad
     wanted = Wanted(reduction == 'none', return_accuracy, with_grad and logits.requires_grad, shift_grad)
@@ -141,7 +149,9 @@ def _check_tensors(logits: Tensor, labels: Tensor, shift: Tensor | None, weight:
             raise ValueError(f'{name} must be on the device of logits, {logits.device}, got {tensor.device}')
 
 
-def _check_options(augment_at: str, reduction: str, avg_factor: Any, band_bytes: int | None) -> None:
+def _check_options(
+    augment_at: str, reduction: str, avg_factor: Any, band_bytes: int | None, implementation: str
+) -> None:
     if augment_at not in PLACEMENTS:
         raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
     if reduction not in REDUCTIONS:
@@ -150,6 +160,10 @@ def _check_options(augment_at: str, reduction: str, avg_factor: Any, band_bytes:
         raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
     if band_bytes is not None and band_bytes < 1:
         raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f'implementation must be one of {", ".join(map(repr, IMPLEMENTATIONS))}, got {implementation!r}'
+        )
 
 
 def _as_class_weight(class_weight: Tensor | Sequence[float] | None, logits: Tensor) -> Tensor | None:
@@ -199,13 +213,15 @@ def _fake_pass(logits, labels, shift, weight, class_weight, *flags) -> tuple[Ten
 @_operator(
     'mmseg_isda::fused_cross_entropy',
     '(Tensor logits, Tensor labels, Tensor? shift, Tensor? weight, Tensor? class_weight, bool align_corners, '
-    'bool at_label, int ignore_index, int band_bytes, bool per_pixel, bool hits, bool logits_grad, bool shift_grad) '
-    '-> (Tensor, Tensor, Tensor, Tensor)',
+    'bool at_label, int ignore_index, int band_bytes, bool use_triton, bool per_pixel, bool hits, bool logits_grad, '
+    'bool shift_grad) -> (Tensor, Tensor, Tensor, Tensor)',
     _fake_pass,
 )
-def _banded_pass(logits, labels, shift, weight, class_weight, *flags) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fused_pass(logits, labels, shift, weight, class_weight, *flags) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the hits, and the gradients with respect to logits and shift (empty if not wanted)."""
     settings, wanted = Settings(*flags[: len(Settings._fields)]), Wanted(*flags[len(Settings._fields) :])
+    if settings.use_triton:
+        return triton_pass(logits, labels, shift, weight, class_weight, settings, wanted)
     with torch.no_grad(), full_precision(logits.device):
         done = BandedPass(logits, labels, shift, weight, class_weight, settings, wanted)
         done.run()
@@ -223,7 +239,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         ctx.settings, ctx.wanted = settings, wanted
         ctx.dtypes = logits.dtype, None if shift is None else shift.dtype
         now = wanted._replace(logits_grad=False, shift_grad=False) if wanted.per_pixel else wanted
-        loss, hits, *grads = _banded_pass(logits, labels, shift, weight, class_weight, *settings, *now)
+        loss, hits, *grads = _fused_pass(logits, labels, shift, weight, class_weight, *settings, *now)
         ctx.mark_non_differentiable(hits)
         ctx.save_for_backward(*((logits, labels, shift, weight, class_weight) if wanted.per_pixel else grads))
         return loss, hits
@@ -235,7 +251,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
             logits, labels, shift, weight, class_weight = ctx.saved_tensors
             weight = grad if weight is None else grad * weight
             wanted = ctx.wanted._replace(per_pixel=False, hits=False)
-            _, _, *grads = _banded_pass(logits, labels, shift, weight, class_weight, *ctx.settings, *wanted)
+            _, _, *grads = _fused_pass(logits, labels, shift, weight, class_weight, *ctx.settings, *wanted)
         else:
             # Out of place: the same gradient may be asked for again.
             grads = [saved * grad for saved in ctx.saved_tensors]

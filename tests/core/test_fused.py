@@ -274,13 +274,14 @@ def test_operator_is_registered_as_pytorch_demands():
     tensors = [tensor.detach() for tensor in tensors]
     operator = torch.ops.mmseg_isda.fused_cross_entropy
     for flags in ((False, True, True, True), (True, False, False, False), (False, False, True, False)):
-        torch.library.opcheck(operator, (*tensors, True, True, IGNORE, 5000, *flags))
+        torch.library.opcheck(operator, (*tensors, True, True, IGNORE, 5000, False, *flags))
 
 
 @pytest.mark.parametrize(
     ('change', 'error', 'message'),
     [
         ({'augment_at': 'pixel'}, ValueError, "augment_at.*'pixel'"),
+        ({'implementation': 'cuda'}, ValueError, "implementation must be one of .*, got 'cuda'"),
         ({'reduction': 'avg'}, ValueError, "reduction.*'avg'"),
         ({'reduction': 'sum', 'avg_factor': 1.0}, ValueError, 'avg_factor'),
         ({'band_bytes': 0}, ValueError, 'band_bytes'),
