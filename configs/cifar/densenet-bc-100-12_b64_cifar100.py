@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/models/cifar_densenet-bc-100-12.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_densenet_300e.py',
+    '../_base_/classification_runtime.py',
+]
+
+model = dict(head=dict(num_classes=100))
+train_dataloader = dict(batch_size=64)

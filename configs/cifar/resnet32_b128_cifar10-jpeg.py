@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/cifar_resnet32.py',
+    '../_base_/datasets/cifar10_jpeg.py',
+    '../_base_/schedules/cifar_resnet_160e.py',
+    '../_base_/classification_runtime.py',
+]

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/cifar_resnext29-8x64d.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/cifar_resnext_350e.py',
+    '../_base_/classification_runtime.py',
+]

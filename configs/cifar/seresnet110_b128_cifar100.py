@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/cifar_seresnet110.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_seresnet_200e.py',
+    '../_base_/classification_runtime.py',
+]
+
+model = dict(head=dict(num_classes=100))

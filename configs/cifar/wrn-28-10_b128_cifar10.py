@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/cifar_wrn-28-10.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/cifar_wide-resnet_240e.py',
+    '../_base_/classification_runtime.py',
+]

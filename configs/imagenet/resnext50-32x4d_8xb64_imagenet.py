@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/imagenet_resnext50-32x4d.py',
+    '../_base_/datasets/imagenet_bs64.py',
+    '../_base_/schedules/imagenet_300e.py',
+    '../_base_/classification_runtime.py',
+]

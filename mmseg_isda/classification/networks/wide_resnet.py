@@ -1,0 +1,91 @@
+"""Wide ResNet for images of 32x32 pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmcv.cnn import build_norm_layer
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from .initialisation import conv_init
+
+
+class WideBlock(nn.Module):
+    """Pre-activation block: two times batch norm, ReLU, 3x3 convolution, with dropout before the second one.
+
+    Where the shape changes, the shortcut is a bare 1x1 convolution of the first batch norm and ReLU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, dropout: float, norm_cfg: dict) -> None:
+        super().__init__()
+        self.norm1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm2 = build_norm_layer(norm_cfg, out_channels)[1]
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = None
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.relu(self.norm1(x))
+        residual = self.conv2(self.dropout(self.relu(self.norm2(self.conv1(active)))))
+        return residual + (x if self.shortcut is None else self.shortcut(active))
+
+
+@MODELS.register_module()
+class WideResNet(BaseBackbone):
+    """Wide ResNet (arXiv:1605.07146): a stem of 16 channels, three stages of 16, 32 and 64 times `widen_factor`.
+
+    Input: (N, in_channels, H, W). Output: a tuple of one map after the last batch norm and ReLU,
+    (N, 64 widen_factor, H / 4, W / 4).
+
+    Args:
+        depth: 6 n + 4, with n blocks in each stage: 16, 22, 28, 40.
+        widen_factor: how many times wider than a plain ResNet.
+        dropout: probability of dropout within each block.
+        in_channels: channels of the images.
+        norm_cfg: kind of normalisation.
+        init_cfg: initialisation; by default normal with standard deviation sqrt(2 / (k^2 out)).
+
+    Raises:
+        ValueError: if there is no network of this depth, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        widen_factor: int,
+        dropout: float = 0.0,
+        in_channels: int = 3,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(conv_init() if init_cfg is None else init_cfg)
+        blocks, rest = divmod(depth - 4, 6)
+        if rest or blocks < 1:
+            raise ValueError(f'depth must be 6 n + 4 with n of at least 1, such as 16 or 28, got {depth}')
+        if widen_factor < 1:
+            raise ValueError(f'widen_factor must be at least 1, got {widen_factor}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must be a probability below 1, got {dropout}')
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        stages, channels = [], 16
+        for stage in range(3):
+            width, layers = 16 * 2**stage * widen_factor, []
+            for index in range(blocks):
+                stride = 2 if stage > 0 and index == 0 else 1
+                layers.append(WideBlock(channels, width, stride=stride, dropout=dropout, norm_cfg=norm_cfg))
+                channels = width
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.Sequential(*stages)
+        self.norm = build_norm_layer(norm_cfg, channels)[1]
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (self.relu(self.norm(self.stages(self.stem(x)))),)
