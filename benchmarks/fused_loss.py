@@ -56,14 +56,13 @@ LOSSES = {
 }
 
 
-def step(name: str, size: Size, low: int | None = None, high: int | None = None) -> Callable[[], None]:
+def step(name: str, size: Size) -> Callable[[], None]:
     """A call that runs forward and backward once."""
     function, with_shift, options = LOSSES[name]
     torch.manual_seed(0)
-    low, high = low or size.low, high or size.high
-    logits = torch.randn(size.images, size.classes, low, low, device=device(), requires_grad=True)
+    logits = torch.randn(size.images, size.classes, size.low, size.low, device=device(), requires_grad=True)
     shift = torch.rand(size.classes, size.classes, device=device(), requires_grad=True) if with_shift else None
-    labels = street_labels(size.images, size.classes, high)
+    labels = street_labels(size.images, size.classes, size.high)
 
     def call() -> None:
         logits.grad = None
@@ -72,13 +71,6 @@ def step(name: str, size: Size, low: int | None = None, high: int | None = None)
         function(logits, labels, shift, align_corners=size.align_corners, **options).backward()
 
     return call
-
-
-def print_peak(size: Size, name: str) -> None:
-    call = step(name, size)
-    # What libraries allocate once must not count.
-    step(name, size, 8, 16)()
-    print(peak_memory(call))
 
 
 def measure(sizes: list[Size], runs: int) -> dict:
@@ -100,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
-        print_peak(Size.parse(options.peak[0]), options.peak[1])
+        print(peak_memory(step(options.peak[1], Size.parse(options.peak[0]))))
     else:
         run_with_allocators(options, lambda: measure(options.sizes, options.runs))
 

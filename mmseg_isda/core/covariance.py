@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .labels import check_labels
-from .moments import ClassMoments, class_moments, pool_over_ranks, pooled_bytes, total_mean
+from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
+from .precision import full_precision
 from .ranks import BatchGatherer, is_distributed
 
 KINDS = ('diagonal', 'full', 'shared', 'identity')
@@ -127,18 +128,20 @@ class ClassCovariance(nn.Module):
         self._check_batch(features, labels)
         if labels.device.type == 'cpu':
             check_labels(labels, self.num_classes, ignore_index)
-        options = dict(num_classes=self.num_classes, kind=self.kind, dtype=self.mean.dtype)
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
         if pooled and self._gathers(features):
             counts = _count(labels, self.num_classes, ignore_index)
             features, labels = self._gatherer(features, labels)
             pooled = False
-        batch = class_moments(features, labels, ignore_index=ignore_index, **options)
+        # Full matrices of the batch are made only to be pooled: otherwise its pixels go straight into the statistics.
+        direct = self.kind == 'full' and not pooled
+        kind = 'diagonal' if direct else self.kind
+        batch = class_moments(features, labels, self.num_classes, ignore_index, kind, dtype=self.mean.dtype)
         counts = batch.count if counts is None else counts
         if pooled:
             batch = pool_over_ranks(batch, self.count, self.mean, self.kind)
-        self._merge(batch)
+        self._merge(batch, (features, labels) if direct else None)
         return counts
 
     def _gathers(self, features: Tensor) -> bool:
@@ -169,8 +172,13 @@ class ClassCovariance(nn.Module):
         if labels.is_floating_point():
             raise TypeError(f'labels must be integers, got {labels.dtype}')
 
-    def _merge(self, batch: ClassMoments) -> None:
-        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the batch is not finite."""
+    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor] | None = None) -> None:
+        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the batch is not finite.
+
+        Args:
+            batch: the moments.
+            pixels: features and labels, where ``batch`` has variances in place of full matrices.
+        """
         finite = batch.is_finite()
         self.num_skipped += (~finite).to(torch.int64)
         # Chosen on the device, so that nothing waits: a count of 0 gives the batch no weight.
@@ -185,7 +193,7 @@ class ClassCovariance(nn.Module):
                 gain_of_all, torch.where(finite, batch.covariance, 0), torch.outer(shift, shift)[None].to(delta.dtype)
             )
         elif self.kind == 'full' and finite:
-            self._mix_matrices(gain, batch, delta)
+            self._mix_matrices(gain, batch, delta, pixels)
         self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
         self.count += count
 
@@ -193,12 +201,21 @@ class ClassCovariance(nn.Module):
         share, weight = (g.to(between.dtype).view(-1, *[1] * (between.dim() - 1)) for g in gain)
         self.covariance += share * (batch_covariance - self.covariance) + weight * between
 
-    def _mix_matrices(self, gain: _Gain, batch: ClassMoments, delta: Tensor) -> None:
+    def _mix_matrices(
+        self, gain: _Gain, batch: ClassMoments, delta: Tensor, pixels: tuple[Tensor, Tensor] | None
+    ) -> None:
         """Touches the matrices of the classes present and makes no other of their size."""
-        share, weight = gain.share.tolist(), gain.between.tolist()
-        for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
-            own = self.covariance[label]
-            own.lerp_(covariance, share[label]).addr_(delta[label], delta[label], alpha=weight[label])
+        count, share, weight = batch.count.tolist(), gain.share.tolist(), gain.between.tolist()
+        for label in filter(count.__getitem__, range(self.num_classes)):
+            own = self.covariance[label].mul_(1 - share[label])
+            own.addr_(delta[label], delta[label], alpha=weight[label])
+        if pixels is None:
+            for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
+                self.covariance[label].add_(covariance, alpha=share[label])
+            return
+        with full_precision(delta.device):
+            for label, centred in centred_blocks(*pixels, batch.classes, batch.mean):
+                self.covariance[label].addmm_(centred, centred.t(), alpha=share[label] / count[label])
 
     def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
         """Follows the network to another device, but not to half precision, which would ruin the statistics."""

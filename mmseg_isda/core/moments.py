@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -58,10 +59,7 @@ def class_moments(
         kind: see :class:`~mmseg_isda.core.ClassCovariance`.
         dtype: of the results.
     """
-    if features.dim() == 2:
-        maps, labels = features.t().unsqueeze(0), labels.unsqueeze(0)
-    else:
-        maps, labels = features.flatten(2), labels.flatten(1)
+    maps, labels = _as_maps(features, labels)
     valid = labels != ignore_index
     with full_precision(features.device):
         classes = _present_classes(labels, valid, num_classes)
@@ -70,7 +68,8 @@ def class_moments(
         mean, variance = _mean_and_variance(maps, onehot, count.clamp_min(1).to(dtype), kind == 'diagonal')
         if kind == 'full':
             # On an accelerator the classes looked at may be absent: 0 / 1, not 0 / 0.
-            covariance = _class_scatter(maps, labels, classes, mean) / count.clamp_min(1).to(dtype).view(-1, 1, 1)
+            covariance = _class_scatter(maps, labels, classes, _spread(mean, classes, num_classes))
+            covariance.div_(count.clamp_min(1).to(dtype).view(-1, 1, 1))
         elif kind == 'shared':
             covariance = _total_covariance(maps, valid, total_mean(count, mean.t()).to(dtype), count.sum())
         else:
@@ -81,6 +80,13 @@ def class_moments(
         covariance,
         classes,
     )
+
+
+def _as_maps(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, A, P) features and (N, P) labels."""
+    if features.dim() == 2:
+        return features.t().unsqueeze(0), labels.unsqueeze(0)
+    return features.flatten(2), labels.flatten(1)
 
 
 def _present_classes(labels: Tensor, valid: Tensor, num_classes: int) -> Tensor:
@@ -122,17 +128,35 @@ def _mean_and_variance(maps: Tensor, onehot: Tensor, count: Tensor, with_varianc
     return mean, variance
 
 
-def _class_scatter(maps: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Tensor:
-    """(K, A, A) sums of outer products around the class means: one product per class and block of its pixels."""
-    scatter = mean.new_zeros(len(classes), len(mean), len(mean))
+def centred_blocks(features: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of pixels of one class, around the mean of that class.
+
+    Args:
+        features: (P, A) or (N, A, *spatial).
+        labels: (P,) or (N, *spatial).
+        classes: (K,) ascending, the classes to look for.
+        mean: (C, A).
+
+    Yields:
+        A class, and (A, Q) differences of Q of its pixels; each class as often as its pixels ask for.
+    """
+    maps, labels = _as_maps(features, labels)
+    names = classes.tolist()
     for image, image_labels in zip(maps, labels, strict=True):
         # Pixels in the order of their classes; their numbers are the only thing that the host waits for.
         order = image_labels.argsort(stable=True)
         bounds = torch.searchsorted(image_labels[order].long(), torch.stack([classes, classes + 1])).tolist()
-        for row, (first, end) in enumerate(zip(*bounds, strict=True)):
+        for label, first, end in zip(names, *bounds, strict=True):
             for pixels in order[first:end].split(PIXELS_PER_PRODUCT) if end > first else ():
-                centred = image.index_select(1, pixels).to(mean.dtype).sub_(mean[:, row : row + 1])
-                scatter[row].addmm_(centred, centred.t())
+                yield label, image.index_select(1, pixels).to(mean.dtype).sub_(mean[label].unsqueeze(1))
+
+
+def _class_scatter(maps: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Tensor:
+    """(K, A, A) sums of outer products around the class means: one product per class and block of its pixels."""
+    scatter = mean.new_zeros(len(classes), mean.shape[1], mean.shape[1])
+    row = {label: index for index, label in enumerate(classes.tolist())}
+    for label, centred in centred_blocks(maps, labels, classes, mean):
+        scatter[row[label]].addmm_(centred, centred.t())
     return scatter
 
 

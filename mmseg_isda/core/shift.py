@@ -27,8 +27,8 @@ def logit_shift(
         weight: (C, A) rows :math:`w_j` of the classifier.
         covariance: (C, A) variances, (C, A, A) matrices, or one of either for all classes: (1, A), (1, A, A).
         strength: :math:`\lambda` of this iteration, 0 or more.
-        classes: (K,) int64, the labels whose rows are wanted, each once; by default all. A batch with few classes of
-            many needs few rows.
+        classes: (K,) int64, the labels whose rows are wanted, in any order and also repeated; by default all. A batch
+            with few classes of many needs few rows.
 
     Returns:
         (K, C), (C, C) by default: row y is what a pixel with label y gets; its own logit is not shifted.

@@ -46,12 +46,15 @@ class ISDALossBase(nn.Module):
         ValueError: if an option is out of range.
     """
 
+    kinds: tuple[str, ...] = KINDS
+    plugin = 'mmseg_isda'  # what a config imports to have the loss
+
     def __init__(self, *, lambda_0: float, covariance: str, schedule: str, sync: bool, classifier: str) -> None:
         super().__init__()
         if not lambda_0 >= 0:
             raise ValueError(f'lambda_0 must be 0 or more, got {lambda_0}')
-        if covariance not in KINDS:
-            raise ValueError(f'covariance must be one of {", ".join(map(repr, KINDS))}, got {covariance!r}')
+        if covariance not in self.kinds:
+            raise ValueError(f'covariance must be one of {", ".join(map(repr, self.kinds))}, got {covariance!r}')
         if schedule not in SCHEDULES:
             raise ValueError(f'schedule must be one of {", ".join(map(repr, SCHEDULES))}, got {schedule!r}')
         self.lambda_0, self.kind, self.schedule, self.sync = lambda_0, covariance, schedule, sync
@@ -133,7 +136,7 @@ class ISDALossBase(nn.Module):
         if not self.is_bound or self.strength is None:
             raise RuntimeError(
                 f"{type(self).__name__} is not tied to a classifier: add custom_hooks=[dict(type='ISDAHook')] to the "
-                f"config (with custom_imports=dict(imports=['mmseg_isda'])), or train with this project's "
+                f"config (with custom_imports=dict(imports=['{self.plugin}'])), or train with this project's "
                 f'tools/train.py, which adds it. Without an MMEngine Runner call '
                 f"mmseg_isda.engine.bind_isda_losses(model) and set the loss's attribute strength."
             )

@@ -41,6 +41,12 @@ def source(tmp_path):
     return tmp_path / 'iter_2.pth'
 
 
+def test_low_rank_statistics_are_found_whole():
+    """Guards their factors, 131 MB at ImageNet's size."""
+    state = _statistics('head.loss_module') | {'head.loss_module.covariance.factor': torch.ones(2)}
+    assert set(find_statistics(state | {'head.fc.factor': torch.ones(2)})) == set(state)
+
+
 def test_only_weights_and_meta_stay(source, tmp_path):
     """Optimizer and logs treble the size and tell where the run was; a plain torch.load must read the rest."""
     published = publish_checkpoint(source, tmp_path / 'public' / 'psp.pth')

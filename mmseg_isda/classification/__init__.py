@@ -1,0 +1,20 @@
+"""What this project registers in MMPretrain."""
+
+from . import baselines, hints, networks  # noqa: F401
+from .datasets import HandwrittenDigits, SmallImageDataset
+from .holdout import HoldOutDataset
+from .losses import ISDALoss
+from .meters import LastEpochsMean
+from .transforms import CIFARAutoAugment, ClippedCutout, PillowRandAugment, ReflectCrop
+
+__all__ = [
+    'CIFARAutoAugment',
+    'ClippedCutout',
+    'HandwrittenDigits',
+    'HoldOutDataset',
+    'ISDALoss',
+    'LastEpochsMean',
+    'PillowRandAugment',
+    'ReflectCrop',
+    'SmallImageDataset',
+]

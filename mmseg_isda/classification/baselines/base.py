@@ -1,0 +1,64 @@
+"""What the baselines that are a function of logits and labels share."""
+
+from __future__ import annotations
+
+from mmpretrain.models.losses.utils import weight_reduce_loss
+from torch import Tensor, nn
+
+from ...core import check_labels
+from ...core.losses import REDUCTIONS
+
+
+class LabelLoss(nn.Module):
+    """Base of losses with one value for each image, weighted and averaged as MMPretrain's ``CrossEntropyLoss`` does.
+
+    Args:
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: factor of the loss.
+
+    Raises:
+        ValueError: if ``reduction`` is unknown.
+    """
+
+    def __init__(self, *, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
+        self.reduction, self.loss_weight = reduction, loss_weight
+
+    def losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """(N,) losses of (N, C) logits and (N,) labels."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """The loss of one head.
+
+        Args:
+            cls_score: (N, C) logits.
+            label: (N,) integers.
+            weight: (N,) weight of each image.
+            avg_factor: what a mean divides by, by default N.
+            reduction_override: replaces ``reduction`` for this call.
+
+        Raises:
+            TypeError: if the labels are soft.
+            ValueError: if a label is out of range (on the CPU).
+        """
+        if label.is_floating_point() or label.dim() != 1:
+            raise TypeError(
+                f'{type(self).__name__} needs one class for each image, (N,) integers, got {tuple(label.shape)}, '
+                f'{label.dtype}: remove the batch augmentations that mix labels'
+            )
+        if label.device.type == 'cpu':
+            check_labels(label, cls_score.shape[1])
+        loss = self.losses(cls_score, label.long())
+        weight = None if weight is None else weight.float()
+        reduction = reduction_override or self.reduction
+        return self.loss_weight * weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor)

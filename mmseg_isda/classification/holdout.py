@@ -1,0 +1,139 @@
+"""A part of the training images kept back for validation, to choose hyper-parameters by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
+from mmpretrain.registry import DATASETS
+from torch.utils.data import Dataset
+
+from ..engine.preflight import OptionError, iter_datasets
+
+PARTS = ('train', 'val')
+
+
+def split_by_class(labels: Sequence[int], num_val: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Splits images into two parts, of which the second has equally many of each class.
+
+    Where ``num_val`` is no multiple of the number of classes, some classes, drawn by chance, give one image more.
+
+    Args:
+        labels: (N,) class of each image.
+        num_val: images of the second part.
+        seed: the same one gives the same parts, on every machine.
+
+    Returns:
+        Sorted indices of both parts, which are disjoint and together all images.
+
+    Raises:
+        ValueError: if a class has too few images, or nothing would be left to train on.
+    """
+    labels = np.asarray(labels)
+    if not 0 < num_val < len(labels):
+        raise ValueError(f'num_val must be between 1 and {len(labels) - 1} (one less than the images), got {num_val}')
+    # RandomState's numbers are frozen for all versions of NumPy; those of default_rng are not.
+    random = np.random.RandomState(seed)
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = np.full(len(classes), num_val // len(classes))
+    shares[random.permutation(len(classes))[: num_val % len(classes)]] += 1
+    chosen = []
+    for label, count, share in zip(classes, counts, shares, strict=True):
+        if share >= count:
+            raise ValueError(
+                f'num_val={num_val} takes {share} images of each of {len(classes)} classes, but class {label} has '
+                f'{count}: give a smaller num_val'
+            )
+        chosen.append(random.permutation(np.flatnonzero(labels == label))[:share])
+    val = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), val), val
+
+
+@DATASETS.register_module()
+class HoldOutDataset(Dataset):
+    """One of two parts of a data set: ``'train'``, or a class-balanced ``'val'`` of ``num_val`` images.
+
+    Both parts are disjoint and together the whole. For the paper's choice of lambda_0 on 5,000 images:
+
+        train_dataloader=dict(dataset=dict(type='HoldOutDataset', part='train', dataset=dict(type='CIFAR10', ...)))
+        val_dataloader=dict(dataset=dict(type='HoldOutDataset', part='val', dataset=dict(type='CIFAR10', ...)))
+
+    with the same data set in both, each with its own pipeline.
+
+    Args:
+        dataset: the data set or its config; its images have a ``gt_label``.
+        part: ``'train'`` or ``'val'``.
+        num_val: images of the part ``'val'``.
+        seed: of the split.
+
+    Raises:
+        ValueError: if ``part`` is unknown or ``num_val`` does not fit, see :func:`split_by_class`.
+    """
+
+    def __init__(self, dataset: BaseDataset | dict, part: str, num_val: int = 5000, seed: int = 0) -> None:
+        if part not in PARTS:
+            raise ValueError(f'part must be one of {", ".join(map(repr, PARTS))}, got {part!r}')
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.part, self.num_val, self.seed = part, num_val, seed
+        self.dataset.full_init()
+        self._indices = split_by_class(self.dataset.get_gt_labels(), num_val, seed)[PARTS.index(part)]
+
+    @property
+    def metainfo(self) -> dict:
+        """That of the whole data set."""
+        return self.dataset.metainfo
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Places of the images of this part in the whole data set."""
+        return self._indices.copy()
+
+    def full_init(self) -> None:
+        """Does nothing: the data set is loaded already."""
+
+    def get_data_info(self, index: int) -> dict:
+        """See :class:`mmengine.dataset.BaseDataset`."""
+        return self.dataset.get_data_info(int(self._indices[index]))
+
+    def get_gt_labels(self) -> np.ndarray:
+        """(N,) classes of the images of this part."""
+        return self.dataset.get_gt_labels()[self._indices]
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Class of an image, which samplers and wrappers of MMPretrain ask for."""
+        return self.dataset.get_cat_ids(int(self._indices[index]))
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[int(self._indices[index])]
+
+
+def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
+    """Changes a config so that it trains on a part of its training images and validates on the rest of them.
+
+    Args:
+        cfg: the config; the validation keeps its pipeline and gets the images of ``train_dataloader``.
+        num_val: images kept back.
+        seed: of the split.
+
+    Raises:
+        OptionError: if the config has no validation, or its training set is wrapped, so that it has no pipeline.
+    """
+    if not cfg.get('val_dataloader'):
+        raise OptionError('the config has no val_dataloader, so there is no pipeline to validate with')
+    whole = cfg.train_dataloader.dataset
+    if 'pipeline' not in whole:
+        raise OptionError(
+            f'train_dataloader.dataset is a {whole.get("type")} without a pipeline of its own: name the data set itself'
+        )
+    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
+    common = dict(type='HoldOutDataset', num_val=num_val, seed=seed)
+    held_out = ConfigDict(whole.copy(), pipeline=validated.get('pipeline'))
+    # New loaders, as configs like to say test_dataloader = val_dataloader.
+    cfg.val_dataloader = ConfigDict(cfg.val_dataloader, dataset=ConfigDict(common, part='val', dataset=held_out))
+    cfg.train_dataloader = ConfigDict(cfg.train_dataloader, dataset=ConfigDict(common, part='train', dataset=whole))

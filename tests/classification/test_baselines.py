@@ -1,0 +1,274 @@
+"""The baselines of Table 5, each against its equation written out slowly."""
+
+import math
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from mmseg_isda.classification.baselines import (
+    CenterLossClsHead,
+    DisturbLabelLoss,
+    LargeMarginClsHead,
+    LqLoss,
+    SoftmaxFocalLoss,
+)
+from mmseg_isda.classification.baselines.center_loss import center_distance
+from mmseg_isda.classification.baselines.disturb_label import disturbed
+from mmseg_isda.classification.baselines.large_margin import large_margin_logits
+from tests.classification import toy
+
+ROOT = Path(__file__).parents[2]
+LOSSES = {
+    'LqLoss': dict(q=0.4),
+    'SoftmaxFocalLoss': dict(alpha=0.5, gamma=1.0),
+    'DisturbLabelLoss': dict(noise_rate=0.5),
+}
+HEADS = {'CenterLossClsHead': dict(center_weight=0.1), 'LargeMarginClsHead': dict(margin=3)}
+
+
+def case(dtype=torch.float64):
+    return torch.randn(6, 4, dtype=dtype) * 2, torch.tensor([0, 3, 1, 1, 2, 0])
+
+
+def probability(logits, labels):
+    return [math.exp(z[y]) / sum(math.exp(v) for v in z) for z, y in zip(logits.tolist(), labels.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize('q', [0.1, 0.4, 1.0])
+def test_lq_is_its_equation(q):
+    logits, labels = case()
+    expected = [(1 - p**q) / q for p in probability(logits, labels)]
+    assert LqLoss(q=q, reduction='none')(logits, labels).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(('alpha', 'gamma'), [(0.5, 1.0), (1.0, 2.0), (0.3, 0.0)])
+def test_focal_is_its_equation(alpha, gamma):
+    logits, labels = case()
+    expected = [-alpha * (1 - p) ** gamma * math.log(p) for p in probability(logits, labels)]
+    got = SoftmaxFocalLoss(alpha=alpha, gamma=gamma, reduction='none')(logits, labels)
+    assert got.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('loss', [LqLoss(), SoftmaxFocalLoss(), SoftmaxFocalLoss(gamma=2.0)])
+def test_gradients(loss):
+    logits, labels = case()
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_())
+
+
+@pytest.mark.parametrize('loss', [LqLoss(), SoftmaxFocalLoss()])
+def test_extreme_logits_stay_finite(loss):
+    """Guards a power of a probability that underflows to 0: its derivative would be infinite."""
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
+    value = loss(logits, torch.tensor([0, 0]))
+    value.backward()
+    assert value.isfinite() and logits.grad.isfinite().all()
+
+
+def test_disturbed_labels_follow_the_distribution():
+    """Eq. 2 of its paper: (C - 1) / C alpha of the labels are wrong, all wrong classes alike."""
+    labels = torch.full((40000,), 2)
+    shares = torch.bincount(disturbed(labels, 4, 0.4), minlength=4) / len(labels)
+    assert shares.tolist() == pytest.approx([0.1, 0.1, 0.7, 0.1], abs=0.01)
+    assert torch.equal(disturbed(labels, 4, 0.0), labels)
+
+
+def test_disturbed_labels_are_drawn_anew_in_training_and_never_in_evaluation():
+    logits, labels = case()
+    loss = DisturbLabelLoss(noise_rate=0.5, reduction='none')
+    plain = torch.nn.functional.cross_entropy(logits, labels, reduction='none')
+    draws = torch.stack([loss(logits, labels) for _ in range(20)])
+    assert len(draws.unique(dim=0)) > 5 and torch.equal(loss.eval()(logits, labels), plain)
+    allowed = torch.nn.functional.cross_entropy(
+        logits.repeat_interleave(4, 0), torch.arange(4).repeat(6), reduction='none'
+    ).view(6, 4)
+    assert ((draws.unsqueeze(2) - allowed).abs() < 1e-12).any(2).all()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_reductions_are_those_of_cross_entropy(name):
+    """Weights, averages and the factor, from the single values."""
+    options = LOSSES[name] | (dict(noise_rate=0.0) if name == 'DisturbLabelLoss' else {})
+    loss = MODELS.build(dict(type=name, loss_weight=0.4, **options))
+    logits, labels = case()
+    each, weight = loss(logits, labels, reduction_override='none'), torch.rand(6)
+    assert torch.allclose(loss(logits, labels), each.mean())
+    assert torch.allclose(loss(logits, labels, weight=weight, avg_factor=3), (each * weight).sum() / 3)
+    assert torch.allclose(loss(logits, labels, reduction_override='sum'), each.sum())
+
+
+def test_center_distance_is_its_equation():
+    features, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 3, 0])
+    centers = torch.randn(4, 3, dtype=torch.float64)
+    expected = sum(float(((a - centers[y]) ** 2).sum()) for a, y in zip(features, labels, strict=True)) / 5 / 2
+    assert center_distance(features, labels, centers).item() == pytest.approx(expected)
+    assert torch.autograd.gradcheck(lambda a: center_distance(a, labels, centers), features.requires_grad_())
+
+
+def centre_step(centers, features, labels, rate):
+    """The rule of its paper, class by class."""
+    moved = centers.clone()
+    for label in range(len(centers)):
+        rows = features[labels == label]
+        moved[label] -= rate * (centers[label] - rows).sum(0) / (1 + len(rows))
+    return moved
+
+
+def images(indices):
+    samples = [toy.ToyImages()[i]['data_samples'] for i in indices]
+    return samples, torch.cat([sample.gt_label for sample in samples])
+
+
+def test_centres_follow_their_rule():
+    """A class that is absent keeps its centre; evaluation moves none; an overflow leaves no trace."""
+    head = CenterLossClsHead(4, 6, center_weight=0.2, center_rate=0.5)
+    head.centers.normal_()
+    features, (samples, labels) = torch.randn(4, 6, requires_grad=True), images([0, 1, 3, 4])
+    before = head.centers.clone()
+    losses = head.loss((features,), samples)
+    expected = 0.2 * sum((a - before[y]).square().sum() for a, y in zip(features, labels, strict=True)) / 8
+    torch.testing.assert_close(losses['loss_center'], expected)
+    torch.testing.assert_close(losses['loss'], torch.nn.functional.cross_entropy(head.fc(features), labels))
+    torch.testing.assert_close(head.centers, centre_step(before, features.detach(), labels, 0.5))
+    assert torch.equal(head.centers[2:], before[2:]) and 'centers' in head.state_dict()
+    after = head.centers.clone()
+    head.loss((torch.full((4, 6), math.nan),), samples)
+    head.eval().loss((features,), samples)
+    assert torch.equal(head.centers, after)
+
+
+def worker(rank: int, port: int, results) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    head = CenterLossClsHead(4, 6)
+    features = torch.arange(48.0).view(8, 6) / 10
+    own = slice(0, 3) if rank == 0 else slice(3, 8)
+    head.loss((features[own],), images(range(8))[0][own])
+    results[rank] = head.centers.clone()
+    dist.destroy_process_group()
+
+
+def test_two_processes_move_the_centres_like_one():
+    """Guards a mean of the ranks' steps, which is wrong as the rule divides by 1 + the count."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    with mp.get_context('fork').Manager() as manager:
+        results = manager.dict()
+        mp.start_processes(worker, (port, results), nprocs=2, start_method='fork')
+        results = dict(results)
+    expected = centre_step(torch.zeros(4, 6), torch.arange(48.0).view(8, 6) / 10, images(range(8))[1], 0.5)
+    assert torch.equal(results[0], results[1])
+    torch.testing.assert_close(results[0], expected)
+
+
+def psi(theta: float, margin: int) -> float:
+    """Eq. 6 of its paper, by the interval that the angle lies in."""
+    for k in range(margin):
+        if k * math.pi / margin <= theta <= (k + 1) * math.pi / margin:
+            return (-1) ** k * math.cos(margin * theta) - 2 * k
+    raise AssertionError(theta)
+
+
+@pytest.mark.parametrize('margin', [1, 2, 3, 4])
+@pytest.mark.parametrize('blend', [0.0, 3.0])
+def test_large_margin_is_its_equation(margin, blend):
+    """Angles over the whole half circle, the other logits untouched."""
+    weight = torch.randn(4, 2, dtype=torch.float64)
+    angles = torch.linspace(0.01, 3.13, 40, dtype=torch.float64)
+    base = torch.atan2(weight[1, 1], weight[1, 0])
+    features = 1.7 * torch.stack([(base + angles).cos(), (base + angles).sin()], 1)
+    labels = torch.ones(40, dtype=torch.int64)
+    got = large_margin_logits(features, weight, labels, margin, blend)
+    length = 1.7 * float(weight[1].norm())
+    expected = [length * (psi(t, margin) + blend * math.cos(t)) / (1 + blend) for t in angles.tolist()]
+    assert got[:, 1].tolist() == pytest.approx(expected)
+    torch.testing.assert_close(got[:, [0, 2, 3]], (features @ weight.t())[:, [0, 2, 3]])
+
+
+@pytest.mark.parametrize('margin', [1, 2, 4])
+def test_the_gradient_of_large_margin(margin):
+    features, weight = torch.randn(6, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64)
+    labels = torch.tensor([0, 3, 1, 1, 2, 0])
+    inputs = (features.requires_grad_(), weight.requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, w: large_margin_logits(a, w, labels, margin, 0.5), inputs)
+
+
+def test_a_feature_of_zeros_has_no_angle_but_a_finite_gradient():
+    features, weight = torch.zeros(1, 5, requires_grad=True), torch.randn(4, 5)
+    large_margin_logits(features, weight, torch.tensor([1]), 4).sum().backward()
+    assert features.grad.isfinite().all()
+
+
+def test_the_margin_is_blended_in_over_training_alone():
+    head = LargeMarginClsHead(4, 6, margin=4, blend_start=10.0, blend_decay=1.0, blend_min=3.0)
+    features, (samples, labels) = torch.randn(4, 6), images(range(4))
+    for step in range(4):
+        blend = max(3.0, 10.0 / (1 + step))
+        logits = large_margin_logits(features, head.fc.weight, labels, 4, blend)
+        expected = torch.nn.functional.cross_entropy(logits, labels)
+        torch.testing.assert_close(head.loss((features,), samples)['loss'], expected)
+    plain = torch.nn.functional.cross_entropy(head.fc(features), labels)
+    torch.testing.assert_close(head.eval().loss((features,), samples)['loss'], plain)
+    assert head.state_dict()['num_iters'] == 4 and head.fc.bias is None
+
+
+@pytest.mark.parametrize('name', [*LOSSES, *HEADS, 'LabelSmoothLoss'])
+def test_a_network_trains_with_each(name, tmp_path):
+    """Through a Runner: the loss goes down."""
+    if name in HEADS:
+        head = toy.head(dict(type='CrossEntropyLoss')) | dict(type=name, **HEADS[name])
+    else:
+        options = dict(label_smooth_val=0.1, num_classes=4) if name == 'LabelSmoothLoss' else LOSSES[name]
+        head = toy.head(dict(type=name, **options))
+    runner = toy.runner(tmp_path, toy.model(head=head), hooks=[], epochs=6, param_scheduler=None)
+    runner.train()
+    history = runner.message_hub.log_scalars['train/loss']._log_history
+    assert history[-6:].mean() < history[:3].mean()
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: LqLoss(q=0), r'q must lie in \(0, 1\], got 0'),
+        (lambda: SoftmaxFocalLoss(gamma=0.5), 'alpha must be above 0 and gamma 0, or 1 or more'),
+        (lambda: DisturbLabelLoss(noise_rate=2), r'noise_rate must lie in \[0, 1\], got 2'),
+        (lambda: LqLoss(reduction='avg'), "reduction must be one of .* got 'avg'"),
+        (lambda: CenterLossClsHead(4, 6, center_rate=2), 'center_rate lie in'),
+        (lambda: LargeMarginClsHead(4, 6, margin=1.5), 'margin must be a whole number, 1 or more, got 1.5'),
+        (lambda: LargeMarginClsHead(4, 6, blend_min=-1), 'must be 0 or more'),
+        (lambda: LqLoss()(torch.zeros(2, 3), torch.tensor([0, 5])), 'value 5, but must lie in'),
+    ],
+)
+def test_mistakes_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_soft_targets_are_refused(name):
+    with pytest.raises(TypeError, match=f'{name} needs one class for each image'):
+        MODELS.build(dict(type=name))(torch.zeros(2, 3), torch.rand(2, 3))
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/cifar/baselines').glob('*.py')), ids=lambda path: path.stem)
+def test_every_config_builds_and_takes_a_step(path):
+    """Guards options that a base config leaves behind in the loss of another type."""
+    init_default_scope('mmpretrain')
+    network = MODELS.build(Config.fromfile(path).model).train()
+    num_classes = 100 if 'cifar100' in path.stem else 10
+    assert network.head.fc.out_features == num_classes
+    labels = torch.tensor([0, num_classes - 1])
+    losses = network.head.loss((torch.randn(2, 64),), [DataSample().set_gt_label(label) for label in labels])
+    sum(losses.values()).backward()
+    assert network.head.fc.weight.grad.any()
