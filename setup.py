@@ -33,6 +33,18 @@ setup(
             'ftfy',
             'regex',
         ],
+        # Each toolkit beside, or in place of, MMSegmentation. MMDetection needs MMCV's compiled operators too, which
+        # no extra can ask for: tools/build_mmcv_ops.py builds them.
+        'onedl-classification': [
+            'onedl-mmcv>=2.3.6',
+            'onedl-mmengine>=0.10.12',
+            'onedl-mmpretrain>=1.3.6',
+            'torchvision',
+        ],
+        'onedl-detection': ['onedl-mmcv>=2.3.6', 'onedl-mmengine>=0.10.12', 'onedl-mmdetection>=3.5.1', 'torchvision'],
+        'openmmlab-classification': ['mmcv>=2.0.0,<2.2.0', 'mmengine>=0.10.0', 'mmpretrain>=1.2.0', 'torchvision'],
+        'openmmlab-detection': ['mmcv>=2.0.0,<2.2.0', 'mmengine>=0.10.0', 'mmdet>=3.3.0', 'torchvision'],
+        'analysis': ['scikit-learn'],
         'cityscapes': ['cityscapesscripts'],
         'test': ['pytest', 'pytest-xdist', 'ruff', 'tensorboard', 'cityscapesscripts'],
     },

@@ -55,6 +55,7 @@ class Step:
         seconds: How long it takes, about.
         shown: Which lines of its output are shown, of all that go to its log.
         progress: What its lines are like that tell how far it is: groups 1 and 2 are what is done and what there is.
+        details: What of a line is not shown.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Step:
     seconds: float
     shown: str
     progress: str = ''
+    details: re.Pattern = DETAILS
 
 
 def main() -> int:
@@ -260,7 +262,7 @@ def follow(lines: Iterable[str], step: Step, log: TextIO, clock: Callable[[float
             fraction = min(1.0, int(count[1]) / max(1, int(count[2])))
         if not line.strip() or not re.search(step.shown, line) or (count and time.monotonic() < shown_at + INTERVAL):
             continue
-        text = DETAILS.sub('', re.sub(r'^.* - mmengine - INFO - ', '', line.rstrip()))
+        text = step.details.sub('', re.sub(r'^.* - mmengine - INFO - ', '', line.rstrip()))
         if count:
             shown_at = time.monotonic()
             text += f'   ({clock(fraction)})'

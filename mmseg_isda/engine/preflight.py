@@ -140,7 +140,7 @@ def iter_datasets(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, d
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Looks for the folders and annotation files that data loaders of a config read.
+    """Looks for the folders and annotation files that data loaders of a config, and their evaluators, read.
 
     Args:
         cfg: the config.
@@ -153,6 +153,17 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         settings = cfg.get(loader) or {}
         for where, dataset in iter_datasets(settings.get('dataset'), f'{loader}.dataset'):
             _check_dataset(where, dataset)
+        _check_evaluator(cfg, loader.replace('_dataloader', '_evaluator'))
+
+
+def _check_evaluator(cfg: Config, name: str) -> None:
+    """CocoMetric reads the truth by itself, from a path that does not follow the data set's ``data_root``."""
+    for where, metric in iter_dicts(cfg.get(name) or {}, name):
+        path = metric.get('ann_file')
+        if not isinstance(path, str) or is_remote(path) or metric.get('backend_args'):
+            continue
+        advice = f'the same file as the data set reads; elsewhere: --cfg-options {where}.ann_file=...'
+        check_file(path, f'annotation file ({type_name(metric.get("type"))}, {where}.ann_file):', advice)
 
 
 def _check_dataset(where: str, dataset: Mapping) -> None:

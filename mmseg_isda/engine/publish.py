@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import OrderedDict
@@ -12,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .checkpoints import CheckpointError, read_checkpoint, state_dict_of
-from .preflight import ExistingPathError, OptionError
+from .files import move_into_place, save_tensors, sha256_of, temporary_beside
+from .preflight import OptionError
 
 # What ISDA keeps under its loss, e.g. decode_head.loss_decode.0.covariance.mean or head.loss_module.covariance.mean.
 LOSS = r'(?:loss|losses|loss_\w+|\w+_loss)'
-STATISTICS = re.compile(rf'^(?P<owner>(?:.*\.)?{LOSS}(?:\.[^.]+)*)\.covariance\.(?P<buffer>count|mean|covariance)$')
 BUFFERS = {'count', 'mean', 'covariance'}
+NAMES = 'count|mean|covariance|factor'  # the last in low-rank statistics alone
+STATISTICS = re.compile(rf'^(?P<owner>(?:.*\.)?{LOSS}(?:\.[^.]+)*)\.covariance\.(?P<buffer>{NAMES})$')
 HASH_LENGTH = 8
 
 
@@ -35,13 +35,13 @@ class Published:
 
 
 def find_statistics(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the ISDA statistics in a state dict: below a loss, ``covariance`` with its three buffers together."""
+    """Names of the ISDA statistics in a state dict: below a loss, ``covariance`` with its buffers together."""
     owners: dict[str, dict[str, str]] = {}
     for key in state:
         match = STATISTICS.match(key)
         if match:
             owners.setdefault(match['owner'], {})[match['buffer']] = key
-    return [key for found in owners.values() if found.keys() == BUFFERS for key in found.values()]
+    return [key for found in owners.values() if found.keys() >= BUFFERS for key in found.values()]
 
 
 def plain_data(value: Any) -> Any:
@@ -101,24 +101,8 @@ def _copy_state(state: Mapping[str, Tensor], without: set[str]) -> OrderedDict[s
 
 
 def _write_hashed(content: dict, target: Path, force: bool) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and renamed: an interrupted run leaves no half a file under the final name.
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('xb') as file:
-            torch.save(content, file)
-        path = target.with_name(f'{target.name.removesuffix(".pth")}-{_sha256(temporary)[:HASH_LENGTH]}.pth')
-        if path.exists() and not force:
-            raise ExistingPathError(f'{path} exists; give --force to replace it, or another name')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary_beside(target) as temporary:
+        save_tensors(content, temporary)
+        path = target.with_name(f'{target.name.removesuffix(".pth")}-{sha256_of(temporary)[:HASH_LENGTH]}.pth')
+        move_into_place(temporary, path, force)
     return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

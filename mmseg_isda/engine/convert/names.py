@@ -1,0 +1,68 @@
+"""From the names of a source to those that the toolkits share, without a prefix; the classifier is ``fc``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_SOURCES = {
+    'mmpretrain': 'a checkpoint of MMPretrain (names with backbone.)',
+    'torchvision': "a state dict with torchvision's names",
+    'toolkit': 'a backbone of MMDetection, MMSegmentation or MMPretrain',
+}
+# DenseNet as torchvision and the authors name it; older files write norm.1 for norm1.
+_LAYER = re.compile(r'features\.denseblock(\d+)\.denselayer(\d+)\.(norm|conv)\.?([12])\.(\w+)')
+_TRANSITION = re.compile(r'features\.transition(\d+)\.(norm|conv)\.(\w+)')
+_STEM = re.compile(r'features\.(conv|norm)0\.(\w+)')
+_LAST_NORM = re.compile(r'features\.norm(?:5|_final)\.(\w+)')
+# What a network's own modules are called: an unknown tensor there means another network, elsewhere something beside it.
+_OWN = re.compile(r'(?:conv\d|bn\d|layer\d|stem|stages|transitions|features|fc|classifier)\.')
+
+
+def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
+    """Each key without the ``module.`` of DataParallel and DDP, ``{key: short key}``, if all keys have it."""
+    keys = list(keys)
+    short = {key: key for key in keys}
+    while short and all(value.startswith('module.') for value in short.values()):
+        short = {key: value.removeprefix('module.') for key, value in short.items()}
+    return short
+
+
+def detect_source(keys: Iterable[str]) -> str:
+    """Which kind of source the keys are of: one of ``describe_source``'s."""
+    keys = list(keys)
+    if any(key.startswith('backbone.') for key in keys):
+        return 'mmpretrain'
+    if any(key.startswith('stages.') for key in keys) or not any(key.startswith(('fc.', 'features.')) for key in keys):
+        return 'toolkit'
+    return 'torchvision'
+
+
+def describe_source(kind: str) -> str:
+    """The kind of source in words."""
+    return _SOURCES[kind]
+
+
+def shared_name(key: str, source: str) -> str | None:
+    """The name that the toolkits share, or None for what is no part of the network."""
+    if source == 'mmpretrain':
+        if key.startswith('backbone.'):
+            return key.removeprefix('backbone.')
+        return key.removeprefix('head.') if re.fullmatch(r'head\.fc\.(weight|bias)', key) else None
+    if not _OWN.match(key):
+        return None
+    key = re.sub(r'^classifier\.', 'fc.', key)
+    return _densenet_name(key) if key.startswith('features.') else key
+
+
+def _densenet_name(key: str) -> str:
+    if match := _LAYER.fullmatch(key):
+        block, layer, kind, number, rest = match.groups()
+        return f'stages.{int(block) - 1}.block.{int(layer) - 1}.{kind}{number}.{rest}'
+    if match := _TRANSITION.fullmatch(key):
+        return f'transitions.{int(match[1]) - 1}.{match[2]}.{match[3]}'
+    if match := _STEM.fullmatch(key):
+        return f'stem.{0 if match[1] == "conv" else 1}.{match[2]}'
+    if match := _LAST_NORM.fullmatch(key):
+        return f'transitions.3.0.{match[1]}'
+    return key

@@ -1,0 +1,122 @@
+"""The detection configs: MMDetection's own, with the paper's settings, and the tiny ones of the demo."""
+
+# ruff: noqa: E402 - what follows the skip needs MMDetection
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .needs import skip_without_mmdet
+
+skip_without_mmdet()
+
+from mmengine.config import Config
+
+from mmseg_isda.engine.launch import import_plugin, load_config, uses_isda
+from mmseg_isda.engine.preflight import MissingPathError, check_data, check_pretrained
+
+REPO = Path(__file__).parents[2]
+COCO = sorted((REPO / 'configs/coco').glob('*.py'))
+TWINS = [path for path in COCO if '-isda' in path.stem]
+METHODS = ('faster-rcnn', 'mask-rcnn', 'cascade-rcnn', 'cascade-mask-rcnn')
+
+
+def _ids(paths):
+    return [path.stem for path in paths]
+
+
+def _flat(node, where=''):
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else None
+    if items is None:
+        return {where: node}
+    return {key: value for name, child in items for key, value in _flat(child, f'{where}.{name}').items()}
+
+
+def test_the_set_is_complete():
+    """Guards a detector or a depth that was forgotten, or left without its other half."""
+    names = {
+        f'{method}_r{depth}{isda}_fpn_1x_coco' for method in METHODS for depth in (50, 101) for isda in ('', '-isda')
+    }
+    assert set(_ids(COCO)) == names
+
+
+@pytest.mark.parametrize('path', TWINS, ids=_ids(TWINS))
+def test_twins_differ_in_the_weights_alone(path):
+    """Guards a comparison of two things at once."""
+    twin, base = (_flat(Config.fromfile(p).to_dict()) for p in (path, path.with_name(path.name.replace('-isda', ''))))
+    differing = {
+        key: (base.get(key), twin.get(key)) for key in twin.keys() | base.keys() if base.get(key) != twin.get(key)
+    }
+    depth = twin['.model.backbone.depth']
+    weights = (f'torchvision://resnet{depth}', f'pretrained/resnet{depth}_isda.pth')
+    assert differing == {'.model.backbone.init_cfg.checkpoint': weights}
+    assert f'_r{depth}' in path.stem
+
+
+@pytest.mark.parametrize('path', TWINS, ids=_ids(TWINS))
+def test_the_papers_settings(path):
+    """Guards the schedule of the paper's "Original" rows, the zoo's 1x, against a new release's defaults."""
+    cfg = load_config(path)
+    assert cfg.train_cfg.max_epochs == 12 and cfg.default_scope == 'mmdet'
+    warm_up, drops = cfg.param_scheduler
+    assert (warm_up.end, drops.milestones, drops.gamma) == (500, [8, 11], 0.1)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.02, 0.9, 1e-4)
+    assert cfg.train_dataloader.batch_size == 2 and cfg.auto_scale_lr.base_batch_size == 16
+    backbone = cfg.model.backbone
+    assert (backbone.type, backbone.style, backbone.frozen_stages, backbone.norm_eval) == ('ResNet', 'pytorch', 1, True)
+    assert cfg.model.neck.type == 'FPN'
+    assert next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Resize').scale == (1333, 800)
+    assert ('mask_head' in cfg.model.roi_head) == ('mask' in path.stem)
+    assert cfg.model.roi_head.type.startswith('Cascade') == ('cascade' in path.stem)
+    assert not uses_isda(cfg), 'ISDA pretrains the backbone; a detector has none of it'
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
+    """Guards the hints: COCO, the converted weights, and the truth that the metric reads by itself."""
+    cfg = load_config(REPO / 'configs/coco/mask-rcnn_r101-isda_fpn_1x_coco.py')
+    import_plugin(cfg)
+    with pytest.raises(MissingPathError, match=r'data/coco.*does not exist.*train2017\.zip'):
+        check_data(cfg, ('train_dataloader',))
+    with pytest.raises(MissingPathError, match=r'resnet101_isda\.pth.*convert_checkpoint\.py .*--arch resnet101'):
+        check_pretrained(cfg)
+    for path in ('annotations/instances_val2017.json', 'val2017/1.jpg'):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    cfg.val_dataloader.dataset.data_root = str(tmp_path)
+    with pytest.raises(MissingPathError, match=r'CocoMetric, val_evaluator\.ann_file.*val_evaluator\.ann_file=\.\.\.'):
+        check_data(cfg, ('val_dataloader',))
+    cfg.val_evaluator.ann_file = str(tmp_path / 'annotations/instances_val2017.json')
+    check_data(cfg, ('val_dataloader',))
+
+
+def test_the_tiny_configs_name_how_to_make_their_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip('mmpretrain')
+    for path in (REPO / 'configs/tiny_coco').glob('*.py'):
+        cfg = load_config(path)
+        import_plugin(cfg)
+        with pytest.raises(MissingPathError, match=r'tools/make_tiny_coco\.py data/tiny_coco'):
+            check_data(cfg, ('train_dataloader',))
+        if cfg.default_scope == 'mmdet':
+            with pytest.raises(MissingPathError, match='make demo-detection'):
+                check_pretrained(cfg)
+
+
+def test_pretraining_and_detector_of_the_demo_fit():
+    """Guards the colours, the categories and the widths of the two configs against one another."""
+    pytest.importorskip('mmpretrain')
+    from mmseg_isda.detection.tiny_coco import CATEGORIES
+
+    (first,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('resnet*.py'))
+    (second,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('mask-rcnn*.py'))
+    assert uses_isda(first) and not uses_isda(second)
+    for key in ('mean', 'std'):
+        assert first.data_preprocessor[key] == second.model.data_preprocessor[key]
+    assert first.data_preprocessor.to_rgb and second.model.data_preprocessor.bgr_to_rgb
+    assert first.model.backbone.base_channels == second.model.backbone.base_channels == 32
+    assert tuple(second.metainfo.classes) == CATEGORIES and len(second.metainfo.palette) == len(CATEGORIES)
+    heads = second.model.roi_head
+    assert {heads.bbox_head.num_classes, heads.mask_head.num_classes, first.model.head.num_classes} == {len(CATEGORIES)}
