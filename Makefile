@@ -19,7 +19,7 @@ help:
 	@echo 'make test                      set up, then run the linter and the tests of all toolkits on both stacks'
 	@echo 'make test STACK=maintained     the linter and the tests on the maintained stack alone (or STACK=classic)'
 	@echo 'make test STACK=segmentation   without MMPretrain and MMDetection: nothing is compiled'
-	@echo 'make benchmark                 time and memory of the loss, with plots (about 15 minutes)'
+	@echo 'make benchmark                 time and memory of the loss, with plots (about 20 minutes)'
 	@echo 'make lint | format | clean'
 	@echo
 	@echo 'MMDetection and the classic stack need the compiled operators of MMCV. Where pip finds no wheel of them'
@@ -93,7 +93,7 @@ test-classic: $(VENV_CLASSIC)/ready
 	$(VENV_CLASSIC)/bin/python -m pytest -n 2 --dist loadfile \
 	    tests/core tests/engine tests/segmentation tests/classification tests/detection $(PYTEST_ARGS)
 
-benchmark: $(VENV)/ready
+benchmark: $(VENV)/ready-classification
 	@$(VENV)/bin/python benchmarks/quick.py
 
 clean:

@@ -31,12 +31,14 @@ AXES = {
 }
 FULL_MATRICES_MB = 1024  # the largest full statistics that are tried
 RANKS = (1, 2, 4)
+PIXELS, IMAGES_OF_A_CLASSIFIER = (1, 16, 16), (256,)
 EXCHANGES = (
-    (19, 512, 'diagonal'),
-    (19, 512, 'full'),
-    (150, 512, 'diagonal'),
-    (150, 512, 'full'),
-    (1000, 2048, 'diagonal'),
+    (19, 512, 'diagonal', PIXELS),
+    (19, 512, 'full', PIXELS),
+    (150, 512, 'diagonal', PIXELS),
+    (150, 512, 'full', PIXELS),
+    (100, 640, 'full', IMAGES_OF_A_CLASSIFIER),
+    (1000, 2048, 'diagonal', IMAGES_OF_A_CLASSIFIER),
 )
 
 
@@ -94,44 +96,67 @@ def exchange(rank: int, ranks: int, folder: str, runs: int) -> None:
     """One of the processes that pool their statistics; the first writes down what it saw."""
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=ranks)
-    sent, reduce = [], dist.all_reduce
-    dist.all_reduce = lambda tensor, *args: sent.append(tensor.numel() * tensor.element_size()) or reduce(tensor, *args)
+    sent = watch_messages()
     lines = []
-    for classes, features, kind in EXCHANGES:
+    for classes, features, kind, shape in EXCHANGES:
         statistics = ClassCovariance(classes, features, kind)
-        maps, labels = torch.randn(256, features), torch.randint(0, classes, (256,))
+        batch = (torch.randn(shape[0], features, *shape[1:]), torch.randint(0, classes, shape))
+        statistics.update(*batch)  # the first exchanges sizes, too
         sent.clear()
-        times = interleaved({'update': lambda s=statistics, m=maps, y=labels: s.update(m, y)}, runs)['update']
-        lines.append(f'{sent[0] if sent else 0} {len(sent) // (runs + 2)} {summary(times).median}')
+        times = interleaved({'update': lambda s=statistics, b=batch: s.update(*b)}, runs)['update']
+        calls = runs + 2
+        lines.append(f'{sum(sent) / calls} {len(sent) / calls} {summary(times).median}')
     dist.destroy_process_group()
     if rank == 0:
         Path(folder, 'figures').write_text('\n'.join(lines))
 
 
+def watch_messages() -> list[int]:
+    """A list that gets the bytes of each message that this process gives to a collective."""
+    sent: list[int] = []
+    reduce, gather = dist.all_reduce, dist.all_gather
+
+    def all_reduce(tensor: torch.Tensor) -> None:
+        sent.append(tensor.numel() * tensor.element_size())
+        reduce(tensor)
+
+    def all_gather(parts: list[torch.Tensor], tensor: torch.Tensor) -> None:
+        sent.append(tensor.numel() * tensor.element_size())
+        gather(parts, tensor)
+
+    dist.all_reduce, dist.all_gather = all_reduce, all_gather
+    return sent
+
+
 def measure_ranks(runs: int) -> dict:
-    """Prints what a process sends in one update, and its time; 256 samples a process."""
-    print(f'\n{"statistics":28} {"processes":>9} {"all-reduces":>12} {"bytes":>14} {"update ms":>10}')
+    """Prints what a process sends in one update, and its time; 256 pixels or images a process."""
+    print(f'\n{"statistics":34} {"processes":>9} {"messages":>9} {"bytes":>12} {"update ms":>10}')
     results = {}
     for ranks in RANKS:
         with tempfile.TemporaryDirectory() as folder:
             mp.spawn(exchange, (ranks, folder, runs), nprocs=ranks)
             lines = Path(folder, 'figures').read_text().splitlines()
-        for (classes, features, kind), line in zip(EXCHANGES, lines, strict=True):
+        for (classes, features, kind, shape), line in zip(EXCHANGES, lines, strict=True):
             size, calls, ms = (float(part) for part in line.split())
-            name = f'C{classes} A{features} {kind}'
-            print(f'{name:28} {ranks:9} {calls:12.0f} {size:14,.0f} {ms:10.1f}', flush=True)
-            results.setdefault(name, {})[ranks] = {'bytes': size, 'all_reduces': calls, 'ms': ms}
+            name = f'C{classes} A{features} {kind}, {"images" if len(shape) == 1 else "pixels"}'
+            print(f'{name:34} {ranks:9} {calls:9.0f} {size:12,.0f} {ms:10.1f}', flush=True)
+            results.setdefault(name, {})[ranks] = {'bytes': size, 'messages': calls, 'ms': ms}
     return results
 
 
 def main() -> None:
     parser = parser_of(__doc__, allocators=False)
+    parser.add_argument('--only', choices=('sizes', 'ranks'), help='one of the two parts alone')
     options = parser.parse_args()
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     torch.set_num_threads(options.threads)
     info = machine()
     print(describe(info))
-    figures = {'machine': info, 'results': measure(options.runs), 'ranks': measure_ranks(options.runs)}
+    figures = {'machine': info}
+    if options.only != 'ranks':
+        figures['results'] = measure(options.runs)
+    if options.only != 'sizes':
+        figures['ranks'] = measure_ranks(options.runs)
     write_json(options.json, figures)
 
 

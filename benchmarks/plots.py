@@ -32,13 +32,14 @@ def bars(ax: Axes, figures: dict[str, Any], case: str) -> None:
     for index, (name, values) in enumerate(series.items()):
         places = [row + (index - (len(series) - 1) / 2) * height for row in range(len(names))]
         drawn = ax.barh(places, values, height, color=COLOURS[name], label=LABELS[name])
-        ax.bar_label(drawn, fmt='%.2f', padding=2, fontsize=7)
-    ax.axvline(1, color='black', linewidth=1)
+        ax.bar_label(drawn, fmt='%.2f', padding=2, fontsize=7, bbox=dict(facecolor='white', edgecolor='none', pad=0.5))
+    ax.axvline(1, color='black', linewidth=1, zorder=0)
     ax.set_xscale('log')
     highest = max(max(values) for values in series.values())
     lowest = min(min(values) for values in series.values())
-    ax.set_xlim(0.7 * min(lowest, 0.5), 1.6 * max(highest, 1.2))
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if 0.7 * lowest < tick < 1.6 * max(highest, 1.2)]
+    left, right = 0.7 * min(lowest, 0.5), 1.6 * max(highest, 1.2)
+    ax.set_xlim(left, right)
+    ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if left < tick < right]
     ax.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
     ax.minorticks_off()
     ax.set_yticks(range(len(names)), names)

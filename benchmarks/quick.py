@@ -1,4 +1,4 @@
-"""Runs the quick set of benchmarks and draws its plots: about 15 minutes on two cores. `make benchmark` calls it.
+"""Runs the quick set of benchmarks and draws its plots: about 20 minutes on two cores. `make benchmark` calls it.
 
 python benchmarks/quick.py [--out work_dirs/benchmarks] [--runs 9]
 """
@@ -18,6 +18,7 @@ QUICK = {
     'fused_loss': ['--sizes', 'N2C19', 'N2C150'],
     'train_step': ['--networks', 'pspnet_r18'],
     'growth': [],
+    'classification': ['--networks', 'resnet32'],
 }
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ..engine.preflight import OptionError, iter_datasets
 
 PARTS = ('train', 'val')
+MAX_REDRAWS = 1000
 
 
 def split_by_class(labels: Sequence[int], num_val: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +111,13 @@ class HoldOutDataset(Dataset):
         return len(self._indices)
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[int(self._indices[index])]
+        """An image of this part; where its pipeline yields none, another one of this part."""
+        for _ in range(MAX_REDRAWS):
+            data = self.dataset.prepare_data(int(self._indices[index]))
+            if data is not None:
+                return data
+            index = np.random.randint(len(self))
+        raise RuntimeError(f'the pipeline yielded None {MAX_REDRAWS} times in a row: check its transforms')
 
 
 def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:

@@ -17,6 +17,7 @@ from ..core.losses import REDUCTIONS
 from ..core.low_rank import LowRankCovariance, low_rank_shift
 from ..engine import ClassifierTap, ISDALossBase
 from ..engine.loss import refuse_unknown_options
+from ..engine.tap import without_views
 
 LOW_RANK = 'low_rank'
 
@@ -134,7 +135,9 @@ class ISDALoss(ISDALossBase):
             tapped = self._take_features(cls_score)
             self._check_classifier(cls_score)
             if tapped is not None:
-                self._update(_as_vectors(tapped.features), label, ignore_index)
+                features = _as_vectors(tapped.features)
+                self._check_source(cls_score)
+                self._update(features, label, ignore_index)
             cls_score = cls_score + self._added(label, ignore_index)
         class_weight = None if self.class_weight is None else cls_score.new_tensor(self.class_weight)
         try:
@@ -172,6 +175,15 @@ class ISDALoss(ISDALossBase):
                 f'outputs: name the layer that makes the logits by classifier=... of the loss'
             )
 
+    def _check_source(self, cls_score: Tensor) -> None:
+        """Raises if something was done to the classifier's output: the table would be that of other logits."""
+        made_by = without_views(cls_score.grad_fn)
+        if None not in (made_by, self._source) and made_by is not self._source and 'Compiled' not in made_by.name():
+            raise RuntimeError(
+                f'the logits given to ISDALoss are not what {self.tap.name} makes, but {made_by.name()} of it: ISDA '
+                f'needs logits that are one linear layer of the features, as those of LinearClsHead'
+            )
+
     def _added(self, label: Tensor, ignore_index: int) -> Tensor:
         """(N, C) what is added to the logits of each image; only the rows of the table that the batch needs exist."""
         num_images, num_classes = len(label), len(self.tap.weight)
@@ -180,7 +192,7 @@ class ISDALoss(ISDALossBase):
         if label.device.type == 'cpu':
             classes, row = label.unique(return_inverse=True)
             added = F.embedding(row, self._rows(classes))
-        elif num_images < num_classes and self.kind in ('diagonal', 'identity', LOW_RANK):
+        elif num_images < num_classes and self.kind in ('diagonal', 'identity', 'shared', LOW_RANK):
             # To find the classes present would wait for the device: a row for each image, though some are equal.
             added = self._rows(label)
         else:

@@ -4,15 +4,18 @@ from .covariance import ClassCovariance
 from .fused import fused_cross_entropy, should_fuse
 from .labels import check_labels, mask_invalid_labels, resize_labels
 from .losses import isda_cross_entropy, mean_shift
+from .low_rank import LowRankCovariance, low_rank_shift
 from .shift import add_shift, logit_shift, whole_table
 
 __all__ = [
     'ClassCovariance',
+    'LowRankCovariance',
     'add_shift',
     'check_labels',
     'fused_cross_entropy',
     'isda_cross_entropy',
     'logit_shift',
+    'low_rank_shift',
     'mask_invalid_labels',
     'mean_shift',
     'resize_labels',

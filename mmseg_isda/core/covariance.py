@@ -49,8 +49,8 @@ class ClassCovariance(nn.Module):
         n_j \leftarrow n_j + m_j
 
     Several processes hold, after each update, exactly the statistics of one process on the joined batch: counts, sums
-    and second moments are added up, never means averaged. Vectors (P, A) are sent themselves where they are fewer
-    bytes than their statistics, as with the batch of a classifier.
+    and second moments are added up, never means averaged. Vectors (P, A) are sent themselves where those of the first
+    batch are fewer bytes than their statistics, as with the batch of a classifier of images.
 
     Args:
         num_classes: C.

@@ -40,8 +40,8 @@ class LowRankCovariance(ClassCovariance):
     Args:
         num_classes: C.
         num_features: A.
-        rank: r, directions kept of each class. For 1000 classes of 2048 features, 16 take 131 MB; full covariances
-            would take 16.8 GB.
+        rank: r, directions kept of each class. For 1000 classes of 2048 features, 16 make statistics of 147 MB;
+            full ones would take 16.8 GB.
         sync: gather the batches of all processes of the default group, where there are several.
 
     Buffers:

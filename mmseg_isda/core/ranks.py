@@ -24,7 +24,7 @@ class BatchGatherer:
 
     def sizes(self, num_rows: int, like: Tensor) -> list[int]:
         """How many rows each process has; waits for the device."""
-        return [int(block[0, 0]) for block in self._exchange(like.new_zeros(0, 1), num_rows)]
+        return _headers(self._exchange(like.new_zeros(0, 1), num_rows))
 
     def __call__(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The rows and labels of all processes, in the order of their ranks.
@@ -40,7 +40,7 @@ class BatchGatherer:
         dtype = torch.promote_types(rows.dtype, torch.float32)
         packed = torch.cat([rows.to(dtype), labels.to(dtype).unsqueeze(1)], 1)
         blocks = self._exchange(_padded(packed[: self.capacity], self.capacity), len(packed))
-        lengths = [int(block[0, 0]) for block in blocks]
+        lengths = _headers(blocks)
         parts = [block[1 : 1 + length] for block, length in zip(blocks, lengths, strict=True)]
         longest = max(lengths)
         if longest > self.capacity:
@@ -60,6 +60,10 @@ class BatchGatherer:
         messages = [torch.empty_like(message) for _ in range(dist.get_world_size())]
         dist.all_gather(messages, message)
         return messages
+
+
+def _headers(blocks: list[Tensor]) -> list[int]:
+    return torch.stack([block[0, 0] for block in blocks]).long().tolist()
 
 
 def _padded(block: Tensor, length: int) -> Tensor:

@@ -49,6 +49,8 @@ def logit_shift(
         weight = weight - weight.mean(0)
         if covariance.dim() == 2:
             quadratic = _diagonal_form(weight, covariance, classes)
+        elif len(covariance) == 1:
+            quadratic = _shared_form(weight, covariance[0], classes)
         else:
             quadratic = _MatrixForm.apply(weight, covariance, classes)
         labels = torch.arange(len(weight), device=weight.device)
@@ -84,40 +86,59 @@ def _diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> 
     return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
 
 
+def _shared_form(weight: Tensor, matrix: Tensor, classes: Tensor | None) -> Tensor:
+    """(K, C) forms for one matrix of all classes: w_j' S w_j + w_y' S w_y - 2 w_y' S w_j."""
+    scaled = weight @ matrix.clone()  # Copied, as the running matrix changes in place.
+    squares = (scaled * weight).sum(1)
+    own = slice(None) if classes is None else classes
+    return squares + squares[own].unsqueeze(1) - 2 * scaled[own] @ weight.t()
+
+
 class _MatrixForm(torch.autograd.Function):
     """(K, C) forms (w_j - w_y)' Sigma_y (w_j - w_y) for full matrices, a few classes at a time.
 
-    With D = W - w_y and U = D Sigma_y the row is sum(U * D, 1) and its derivative with respect to D is 2 U: only U,
-    (K, C, A), is kept, and of Sigma nothing.
+    With D = W - w_y and U = D Sigma_y the row is sum(U * D, 1) and its derivative with respect to D is 2 U. Kept is U,
+    (K, C, A), or where that is less a copy of the matrices, (K, A, A): the running ones change in place.
     """
 
     @staticmethod
     def forward(ctx, weight: Tensor, covariance: Tensor, classes: Tensor | None) -> Tensor:
         if classes is None:
             classes = torch.arange(len(weight), device=weight.device)
-        products = weight.new_empty(len(classes), *weight.shape)
-        forms = weight.new_empty(len(classes), len(weight))
-        matrices_bytes = max(weight.numel(), covariance[0].numel()) * weight.element_size()
-        step = max(1, BYTES_PER_PRODUCT['cpu' if weight.device.type == 'cpu' else 'other'] // matrices_bytes)
-        for start in range(0, len(classes), step):
-            part = slice(start, start + step)
+        num_classes, size = weight.shape
+        ctx.keeps_products = size >= num_classes
+        kept = weight.new_empty(len(classes), num_classes if ctx.keeps_products else size, size)
+        forms = weight.new_empty(len(classes), num_classes)
+        for part in _parts(weight, len(classes)):
+            matrices = covariance[classes[part]]
             difference = weight - weight[classes[part]].unsqueeze(1)
-            one_for_all = len(covariance) == 1
-            matrices = covariance.expand(len(difference), -1, -1) if one_for_all else covariance[classes[part]]
-            torch.bmm(difference, matrices, out=products[part])
-            torch.sum(difference.mul_(products[part]), 2, out=forms[part])
-        ctx.save_for_backward(products, classes)
+            products = torch.bmm(difference, matrices)
+            kept[part] = products if ctx.keeps_products else matrices
+            torch.sum(difference.mul_(products), 2, out=forms[part])
+        ctx.save_for_backward(kept, classes, weight)
         return forms
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        products, classes = ctx.saved_tensors
-        grad = 2 * grad
-        # d form[y, j] reaches w_j with the sign +, and w_y with the sign -.
-        towards = torch.einsum('yj,yja->ja', grad, products)
-        away = torch.einsum('yj,yja->ya', grad, products)
-        return towards.index_add_(0, classes, away, alpha=-1), None, None
+        kept, classes, weight = ctx.saved_tensors
+        grad_weight = torch.zeros_like(weight)
+        for part in _parts(weight, len(classes)):
+            products = kept[part]
+            if not ctx.keeps_products:
+                products = torch.bmm(weight - weight[classes[part]].unsqueeze(1), products)
+            # d form[y, j] reaches w_j with the sign +, and w_y with the sign -.
+            grad_products = products * (2 * grad[part]).unsqueeze(2)
+            grad_weight += grad_products.sum(0)
+            grad_weight.index_add_(0, classes[part], grad_products.sum(1), alpha=-1)
+        return grad_weight, None, None
+
+
+def _parts(weight: Tensor, num_classes: int) -> list[slice]:
+    """Slices of the classes that are worked on together."""
+    budget = BYTES_PER_PRODUCT['cpu' if weight.device.type == 'cpu' else 'other']
+    step = max(1, budget // (weight.element_size() * weight.shape[1] * max(weight.shape)))
+    return [slice(start, start + step) for start in range(0, num_classes, step)]
 
 
 def add_shift(logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int = 255) -> Tensor:

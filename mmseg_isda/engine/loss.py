@@ -123,6 +123,9 @@ class ISDALossBase(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Makes room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
+        if not self.augments:  # A plain loss that starts from the weights of an ISDA one has no use for them.
+            for name in [key for key in state_dict if key.startswith(f'{prefix}covariance.')]:
+                del state_dict[name]
         mean = state_dict.get(f'{prefix}covariance.mean')
         if self.covariance is None and mean is not None and mean.dim() == 2:
             self.covariance = self._new_statistics(*mean.shape)
@@ -217,9 +220,10 @@ class ISDALossBase(nn.Module):
         """
         self._raise_suspect()
         shift, self._mean_shift, self._count, self._source = self._mean_shift, None, None, None
+        if self._tap is not None:
+            self._tap.drop()
         if shift is None:
             return {}
-        self._tap.drop()
         return {'lambda': self.strength, 'shift': float(shift), 'skipped': int(self.covariance.num_skipped)}
 
     def _raise_suspect(self) -> None:

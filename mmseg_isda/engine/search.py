@@ -70,7 +70,8 @@ def search_lambda(
     """Trains a config with each value of lambda_0 and each seed, and chooses the value with the best mean score.
 
     A search that was interrupted goes on when it is called again with the same work dir: runs that are over are not
-    repeated, the one that was cut short is resumed from its last checkpoint. Values and seeds can be added later.
+    repeated, the one that was cut short is resumed from its last checkpoint. To add values or seeds later, name them
+    beside the old ones: the table and the curve show those that are named.
 
     Args:
         config: config file of a model with an ISDA loss; where it has several, all get the same value.

@@ -10,6 +10,14 @@ from torch import Tensor, nn
 
 # Between a classifier and its loss stand a type conversion and an up-sampling, seldom more.
 NODES_TO_SEARCH = 32
+VIEWS = (
+    'ToCopyBackward0',
+    'ViewBackward0',
+    'UnsafeViewBackward0',
+    'SqueezeBackward0',
+    'SqueezeBackward1',
+    'AliasBackward0',
+)
 
 
 class Tapped(NamedTuple):
@@ -113,6 +121,13 @@ def leads_to(logits: Tensor, source: torch.autograd.graph.Node | None) -> bool:
         if len(nodes) < NODES_TO_SEARCH:
             nodes.extend(parent for parent, _ in node.next_functions if parent is not None)
     return False
+
+
+def without_views(node: torch.autograd.graph.Node | None) -> torch.autograd.graph.Node | None:
+    """The operation before any that change the type or the shape and no value."""
+    while node is not None and node.name() in VIEWS:
+        node = node.next_functions[0][0]
+    return node
 
 
 def is_classifier(module: object) -> bool:

@@ -13,7 +13,7 @@ from ..core import fused_cross_entropy, isda_cross_entropy, resize_labels, shoul
 from ..core.losses import PLACEMENTS, REDUCTIONS
 from ..engine import ClassifierTap, ISDALossBase
 from ..engine.loss import refuse_unknown_options
-from ..engine.tap import Tapped
+from ..engine.tap import Tapped, without_views
 
 
 class SegLossBase(ISDALossBase):
@@ -43,7 +43,7 @@ class SegLossBase(ISDALossBase):
             raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
         if reduction not in REDUCTIONS:
             raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-        if fused not in ('auto', True, False):
+        if fused != 'auto' and not isinstance(fused, bool):
             raise ValueError(f"fused must be 'auto', True or False, got {fused!r}")
         self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
         self.class_weight = get_class_weight(class_weight)
@@ -181,15 +181,12 @@ class SegLossBase(ISDALossBase):
 
     def _is_upsampled(self, logits: Tensor) -> bool:
         """Whether a bilinear up-sampling is all that the host did to the logits: asked of the graph, at no cost."""
-        node = logits.grad_fn
-        while node is not None and node.name() == 'ToCopyBackward0':
-            node = node.next_functions[0][0]
+        node = without_views(logits.grad_fn)
         if node is None or node.name() != 'UpsampleBilinear2DBackward0':
             return False
-        parent = node.next_functions[0][0]
-        while parent is not self._source and parent is not None and parent.name() == 'ToCopyBackward0':
-            parent = parent.next_functions[0][0]
-        return parent is self._source and node._saved_align_corners == bool(self.align_corners)
+        before = node.next_functions[0][0]
+        made_by_it = self._source in (before, without_views(before))
+        return made_by_it and node._saved_align_corners == bool(self.align_corners)
 
     def _class_weight(self, logits: Tensor, shift: Tensor | None) -> Tensor | None:
         if self.class_weight is None:

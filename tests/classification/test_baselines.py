@@ -272,3 +272,15 @@ def test_every_config_builds_and_takes_a_step(path):
     losses = network.head.loss((torch.randn(2, 64),), [DataSample().set_gt_label(label) for label in labels])
     sum(losses.values()).backward()
     assert network.head.fc.weight.grad.any()
+
+
+@pytest.mark.parametrize('kind', HEADS)
+def test_heads_refuse_soft_targets_and_bad_labels(kind):
+    """Guards Mixup, which would end in an AttributeError, and a label beyond the classes, in an IndexError."""
+    init_default_scope('mmpretrain')
+    head = MODELS.build(dict(type=kind, num_classes=4, in_channels=6, loss=dict(type='CrossEntropyLoss'))).train()
+    features = (torch.randn(2, 6),)
+    with pytest.raises(TypeError, match=f'{kind} needs one class for each image'):
+        head.loss(features, [DataSample().set_gt_score(torch.rand(4)) for _ in range(2)])
+    with pytest.raises(ValueError, match='labels hold the value 4'):
+        head.loss(features, [DataSample().set_gt_label(label) for label in (1, 4)])

@@ -108,3 +108,15 @@ def test_configs_that_cannot_hold_out_are_refused():
     cfg.val_dataloader = None
     with pytest.raises(OptionError, match='no val_dataloader'):
         use_hold_out(cfg)
+
+
+def test_an_image_whose_pipeline_yields_none_is_replaced_by_one_of_the_same_part():
+    """Guards the host's own replacement, which draws from the whole data set: held-out images would be trained on."""
+    train, val = both(num_val=20, seed=0)
+    for part in (train, val):
+        part.dataset.pipeline = lambda results: results if results['number'] % 3 == 0 else None
+        own = set(part.indices.tolist())
+        assert all(part[index]['number'] in own for index in range(len(part)))
+    val.dataset.pipeline = lambda results: None
+    with pytest.raises(RuntimeError, match='yielded None'):
+        val[0]

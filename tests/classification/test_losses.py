@@ -378,6 +378,8 @@ class LargestTensor(TorchDispatchMode):
     [
         # No larger than the statistics themselves, with 20 images of three classes.
         ('full', 10, 16, 10 * 16 * 16),
+        ('full', 60, 16, 60 * 16 * 16),
+        ('shared', 60, 16, 60 * 16),
         ('diagonal', 60, 16, 60 * 16),
         ('low_rank', 60, 16, 60 * 8 * 16),
     ],
@@ -396,6 +398,14 @@ def test_the_loss_is_lean(kind, num_classes, size, limit):
         head.loss_module(head.fc(features), labels).backward()
     # The logits and the images' rows of the table are there anyway.
     assert largest.numel <= max(limit, images * num_classes)
+
+
+def test_logits_that_are_more_than_the_classifier_s_are_refused():
+    """Guards a sum of two layers, whose shift would come from the weight of one."""
+    network = toy.build(toy.model())
+    logits = network.head.fc(torch.randn(8, toy.FEATURES))
+    with pytest.raises(RuntimeError, match=r'not what head\.fc makes'):
+        network.head.loss_module(logits + logits.roll(1, 0), torch.zeros(8, dtype=torch.long))
 
 
 def test_mmsegmentation_is_not_needed():

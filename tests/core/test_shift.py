@@ -30,10 +30,12 @@ def test_table_equals_the_equation_entry_by_entry(kind):
     torch.testing.assert_close(logit_shift(weight, covariance, 3.0), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(('classes', 'size'), [(5, 4), (3, 4)])
 @pytest.mark.parametrize('kind', KINDS)
-def test_gradcheck_of_the_weight(kind):
-    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    covariance = covariance_of(kind)
+def test_gradcheck_of_the_weight(kind, classes, size):
+    """With fewer features than classes the full matrices are kept for the backward pass, else their products."""
+    weight = torch.randn(classes, size, dtype=torch.float64, requires_grad=True)
+    covariance = covariance_of(kind, classes, size)
     assert torch.autograd.gradcheck(lambda w: logit_shift(w, covariance, 2.0), weight)
 
 
@@ -60,6 +62,18 @@ def test_matrices_one_at_a_time_and_all_at_once(kind, at_once, monkeypatch):
     weight, covariance = torch.randn(5, 4, dtype=torch.float64), covariance_of(kind)
     expected = table(weight, as_matrices(covariance, 5), 3.0)
     torch.testing.assert_close(logit_shift(weight, covariance, 3.0), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(('classes', 'size'), [(5, 4), (3, 4)])
+@pytest.mark.parametrize('kind', KINDS)
+def test_statistics_may_change_before_the_backward_pass(kind, classes, size):
+    """Guards a second head's update between forward and backward: the running statistics change in place."""
+    weight = torch.randn(classes, size, dtype=torch.float64, requires_grad=True)
+    covariance = covariance_of(kind, classes, size)
+    expected = torch.autograd.grad(logit_shift(weight, covariance, 2.0).square().sum(), weight)[0]
+    shift = logit_shift(weight, covariance, 2.0)
+    covariance.mul_(7)
+    torch.testing.assert_close(torch.autograd.grad(shift.square().sum(), weight)[0], expected)
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_isda.segmentation import FusedCrossEntropyLoss, fused_heads
@@ -51,6 +52,7 @@ def count_passes(monkeypatch):
 @pytest.mark.parametrize('name', HEADS)
 def test_every_head_of_the_host_has_its_fused_twin_with_the_same_weights(name):
     """Guards checkpoints: one of a fused head must load in the host's head, key by key."""
+    init_default_scope('mmseg')
     plain = MODELS.build(copy.deepcopy(HEADS[name] | dict(loss_decode=dict(type='CrossEntropyLoss'))))
     fused = MODELS.build(copy.deepcopy(HEADS[name] | dict(type=f'Fused{name}')))
     assert isinstance(fused, type(plain))
@@ -178,3 +180,30 @@ def test_an_option_that_is_not_there_is_named():
         FusedCrossEntropyLoss(loss_weigth=1)
     with pytest.raises(ValueError, match='use_sigmoid=True asks for a binary cross entropy'):
         FusedCrossEntropyLoss(use_sigmoid=True)
+
+
+@pytest.mark.parametrize('fused', [0, 1, 'yes', None])
+def test_fused_is_auto_true_or_false(fused):
+    """Guards 1, which equals True but is not it, and would quietly mean False."""
+    with pytest.raises(ValueError, match="fused must be 'auto', True or False"):
+        FusedCrossEntropyLoss(fused=fused)
+
+
+@pytest.mark.parametrize('kind', ['diagonal', 'full'])
+@pytest.mark.parametrize('plain', [dict(type='FusedCrossEntropyLoss'), dict(type='ISDASegLoss', lambda_0=0)])
+def test_a_plain_loss_takes_the_weights_of_an_isda_network_without_its_statistics(kind, plain):
+    """Guards a baseline that is fine-tuned from ISDA weights: no error about shapes, no dead statistics kept."""
+    source, _, _ = trained(HEADS['FCNHead'], dict(type='ISDASegLoss', covariance=kind))
+    target = toy.build(toy.model(decode={**HEADS['FCNHead'], 'loss_decode': plain}, auxiliary=False))
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target.decode_head.conv_seg.weight, source.decode_head.conv_seg.weight)
+    assert not any('covariance' in name for name in target.state_dict())
+
+
+def test_a_repeated_pass_of_the_classifier_is_not_kept(tmp_path):
+    """Guards the memory under gradient checkpointing, whose second pass no loss takes."""
+    network, _, _ = trained(HEADS['FCNHead'], dict(type='FusedCrossEntropyLoss', fused=True))
+    loss = network.decode_head.loss_decode
+    network.decode_head.conv_seg(torch.randn(1, 8, 4, 4))
+    loss.check_iteration()
+    assert loss.tap.take() is None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from mmpretrain.models.losses.utils import weight_reduce_loss
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...core import check_labels
@@ -51,14 +55,36 @@ class LabelLoss(nn.Module):
             TypeError: if the labels are soft.
             ValueError: if a label is out of range (on the CPU).
         """
-        if label.is_floating_point() or label.dim() != 1:
-            raise TypeError(
-                f'{type(self).__name__} needs one class for each image, (N,) integers, got {tuple(label.shape)}, '
-                f'{label.dtype}: remove the batch augmentations that mix labels'
-            )
-        if label.device.type == 'cpu':
-            check_labels(label, cls_score.shape[1])
+        check_hard_labels(label, cls_score.shape[1], type(self).__name__)
         loss = self.losses(cls_score, label.long())
         weight = None if weight is None else weight.float()
         reduction = reduction_override or self.reduction
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor)
+
+
+def check_hard_labels(label: Tensor, num_classes: int, owner: str) -> None:
+    """Refuses labels that are not (N,) classes.
+
+    Raises:
+        TypeError: if they are soft.
+        ValueError: if one is out of range (on the CPU).
+    """
+    if label.is_floating_point() or label.dim() != 1:
+        raise TypeError(
+            f'{owner} needs one class for each image, (N,) integers, got {tuple(label.shape)}, {label.dtype}: remove '
+            f'the batch augmentations that mix labels'
+        )
+    if label.device.type == 'cpu':
+        check_labels(label, num_classes)
+
+
+def hard_labels(data_samples: Sequence[DataSample], num_classes: int, owner: str, device: torch.device) -> Tensor:
+    """(N,) classes of the samples; see :func:`check_hard_labels`."""
+    if any('gt_label' not in sample for sample in data_samples):
+        raise TypeError(
+            f'{owner} needs one class for each image, but the samples hold soft targets: remove the batch '
+            f'augmentations that mix labels (Mixup, CutMix in model.train_cfg.augments)'
+        )
+    labels = torch.cat([sample.gt_label for sample in data_samples]).to(device)
+    check_hard_labels(labels, num_classes, owner)
+    return labels

@@ -9,6 +9,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from .base import hard_labels
+
 
 @MODELS.register_module()
 class CenterLossClsHead(LinearClsHead):
@@ -53,8 +55,8 @@ class CenterLossClsHead(LinearClsHead):
     def loss(self, feats: tuple[Tensor], data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
         """See ``ClsHead.loss``; the second term is ``loss_center``."""
         features = self.pre_logits(feats)
+        labels = hard_labels(data_samples, self.num_classes, type(self).__name__, features.device)
         losses = self._get_loss(self.fc(features), data_samples, **kwargs)
-        labels = torch.cat([sample.gt_label for sample in data_samples]).to(features.device)
         losses['loss_center'] = self.center_weight * center_distance(features, labels, self.centers)
         if self.training:
             self._move_centers(features.detach().float(), labels)

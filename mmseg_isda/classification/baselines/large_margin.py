@@ -10,6 +10,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from .base import hard_labels
+
 
 def large_margin_logits(
     features: Tensor, weight: Tensor, labels: Tensor, margin: int, blend: float | Tensor = 0.0
@@ -109,7 +111,7 @@ class LargeMarginClsHead(LinearClsHead):
         features = self.pre_logits(feats)
         if not self.training:
             return self._get_loss(self.fc(features), data_samples, **kwargs)
-        labels = torch.cat([sample.gt_label for sample in data_samples]).to(features.device)
+        labels = hard_labels(data_samples, self.num_classes, type(self).__name__, features.device)
         blend = (self.blend_start / (1 + self.blend_decay * self.num_iters)).clamp_min(self.blend_min)
         self.num_iters += 1
         logits = large_margin_logits(features, self.fc.weight, labels, self.margin, blend)
