@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 import torch
@@ -19,3 +20,10 @@ if not torch.cuda.is_available():
 def seed() -> None:
     """Every test begins with the same random numbers, in whatever order the tests run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_scope() -> None:
+    """No test begins with the toolkit of another one as the place where MMEngine looks names up."""
+    if 'mmengine' in sys.modules:
+        sys.modules['mmengine'].DefaultScope._instance_dict.clear()
