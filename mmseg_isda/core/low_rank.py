@@ -10,6 +10,7 @@ from .labels import check_labels
 from .moments import class_moments
 from .precision import full_precision
 from .ranks import is_distributed
+from .shift import diagonal_form
 
 # Bounds the float64 copies.
 CLASSES_AT_A_TIME = 64
@@ -210,8 +211,7 @@ def low_rank_shift(
         own = weight[classes]
         projected = factor @ weight.t()
         projected = projected - (factor @ own.unsqueeze(2))
-        scaled = variance * own
-        rest = variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
+        rest = diagonal_form(weight, variance, own)
         is_own = classes.unsqueeze(1) == torch.arange(len(weight), device=weight.device)
         return (strength / 2 * (projected.square().sum(1) + rest)).masked_fill(is_own, 0)
 

@@ -48,7 +48,7 @@ def logit_shift(
         # A common offset of all rows cancels in w_j - w_y, but not in the rounding of its squares.
         weight = weight - weight.mean(0)
         if covariance.dim() == 2:
-            quadratic = _diagonal_form(weight, covariance, classes)
+            quadratic = _running_diagonal_form(weight, covariance, classes)
         elif len(covariance) == 1:
             quadratic = _shared_form(weight, covariance[0], classes)
         else:
@@ -77,11 +77,20 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
         raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
 
 
-def _diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
-    """(K, C) forms for diagonal matrices, from three products of K x A with A x C."""
+def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
     # Copied, as the running variance changes in place, perhaps before the backward pass.
     variance = variance.clone() if classes is None or len(variance) == 1 else variance[classes]
-    own = weight if classes is None else weight[classes]
+    return diagonal_form(weight, variance, weight if classes is None else weight[classes])
+
+
+def diagonal_form(weight: Tensor, variance: Tensor, own: Tensor) -> Tensor:
+    """(K, C) forms (w_j - w_y)' diag(v_y) (w_j - w_y), from three products of K x A with A x C.
+
+    Args:
+        weight: (C, A) rows w_j.
+        variance: (K, A), or (1, A) for all.
+        own: (K, A) rows w_y.
+    """
     scaled = variance * own
     return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
 

@@ -10,7 +10,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,8 @@ def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
 
 
-def uses_isda(cfg: Config) -> bool:
-    """Whether any ``type`` in the config's model is an ISDA loss, by looking it up in the registries."""
+def isda_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
+    """Yields the class and the settings of each loss in the config's model that builds on ISDALossBase."""
     from .loss import ISDALossBase
 
     with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
@@ -122,8 +122,12 @@ def uses_isda(cfg: Config) -> bool:
             kind = node.get('type')
             found = registry.get(kind) if isinstance(kind, str) else kind
             if isinstance(found, type) and issubclass(found, ISDALossBase):
-                return True
-    return False
+                yield found, node
+
+
+def uses_isda(cfg: Config) -> bool:
+    """Whether any ``type`` in the config's model is an ISDA loss, by looking it up in the registries."""
+    return any(True for _ in isda_losses(cfg))
 
 
 def add_isda_hook(cfg: Config) -> str | None:

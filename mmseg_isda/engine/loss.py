@@ -47,6 +47,7 @@ class ISDALossBase(nn.Module):
     """
 
     kinds: tuple[str, ...] = KINDS
+    is_augmenting = True  # False for a loss that shares the tap alone and has no lambda_0 to set
     plugin = 'mmseg_isda'  # what a config imports to have the loss
 
     def __init__(self, *, lambda_0: float, covariance: str, schedule: str, sync: bool, classifier: str) -> None:
@@ -171,6 +172,9 @@ class ISDALossBase(nn.Module):
                     f'features to augment. Name the module that makes the logits by classifier=... of the loss.'
                 )
             return None
+        return self._take_pass()
+
+    def _take_pass(self) -> Tapped:
         self._taken = self._tap.version
         tapped = self._tap.take()
         self._source = tapped.logits.grad_fn

@@ -16,12 +16,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS
 
 from .files import move_into_place, temporary_beside
-from .launch import build_runner, launched_rank, prepare_training
-from .loss import ISDALossBase
-from .preflight import OptionError, iter_datasets, iter_dicts, type_name
+from .launch import build_runner, isda_losses, launched_rank, prepare_training
+from .preflight import OptionError, iter_datasets, type_name
 from .validations import validations
 
 DEFAULT_LAMBDAS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -141,15 +139,10 @@ def set_lambda(cfg: Config, lambda_0: float) -> None:
     Raises:
         OptionError: if there is none.
     """
-    count = 0
-    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-        for _, node in iter_dicts(cfg.get('model') or {}):
-            kind = node.get('type')
-            found = registry.get(kind) if isinstance(kind, str) else kind
-            if isinstance(found, type) and issubclass(found, ISDALossBase):
-                node['lambda_0'] = lambda_0
-                count += 1
-    if not count:
+    settings = [node for loss, node in isda_losses(cfg) if loss.is_augmenting]
+    for node in settings:
+        node['lambda_0'] = lambda_0
+    if not settings:
         raise OptionError(f'{cfg.filename} has no ISDA loss whose lambda_0 could be searched; name its ISDA twin')
 
 

@@ -300,6 +300,8 @@ class FusedCrossEntropyLoss(SegLossBase):
         ValueError: if an option is out of range.
     """
 
+    is_augmenting = False
+
     def __init__(
         self,
         reduction: str = 'mean',
@@ -339,10 +341,7 @@ class FusedCrossEntropyLoss(SegLossBase):
         # Logits of another classifier are no mistake here: they take the plain path.
         if not self.training or not self.is_bound or self._taken == self._tap.version:
             return None
-        self._taken = self._tap.version
-        tapped = self._tap.take()
-        self._source = tapped.logits.grad_fn
-        return tapped
+        return self._take_pass()
 
     def _augmentation(self, tapped: Tapped | None, label: Tensor, ignore_index: int) -> None:
         return None
