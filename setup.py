@@ -17,7 +17,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmseg_isda', 'mmseg_isda.*']),
-    package_data={'mmseg_isda.segmentation.report': ['*.html']},
+    package_data={'demo.report': ['*.html']},
     install_requires=['torch>=2.1', 'numpy', 'opencv-python', 'matplotlib'],
     extras_require={
         # The two stacks provide the same import packages: never both in one environment.

@@ -25,10 +25,9 @@ from measure import (
     progress,
     write_json,
 )
+from mmseg_isda.core.triton_pass import triton_available
 from torch import Tensor
 from workload import Size, device, street_labels
-
-from mmseg_isda.core.triton_pass import triton_available
 
 MAX_DIFFERENCE = 1e-5  # of gradients in float32, relative to the largest
 

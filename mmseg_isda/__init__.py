@@ -1,24 +1,19 @@
-"""Implicit semantic data augmentation (ISDA, T-PAMI 2021) for MMSegmentation and its sister toolkits.
+"""Implicit semantic data augmentation (ISDA, T-PAMI 2021) in plain PyTorch and for the OpenMMLab toolkits.
 
-Importing this package registers ``ISDAHook`` in MMEngine and, where MMSegmentation is installed, ``ISDASegLoss`` and
-the rest of :mod:`mmseg_isda.segmentation` in MMSegmentation. :mod:`mmseg_isda.core` needs nothing but PyTorch.
+- :class:`mmseg_isda.core.ISDACriterion`: ISDA in any PyTorch program; :mod:`mmseg_isda.core` needs PyTorch alone.
+- ``ISDASegLoss``, ``FusedCrossEntropyLoss``: losses for MMSegmentation, in :mod:`mmseg_isda.segmentation`.
+- ``ISDALoss``: the loss for MMPretrain, in :mod:`mmseg_isda.classification`.
+- ``ISDAHook``: binds the losses to their classifiers and sets lambda, in :mod:`mmseg_isda.engine`.
+- :mod:`mmseg_isda.detection`: weights pretrained with ISDA for MMDetection.
+
+Importing this package registers ``ISDAHook`` in MMEngine and the rest in MMSegmentation, at once where those are
+imported already, and otherwise as soon as they are.
 """
 
-from importlib.util import find_spec
-from warnings import warn
-
+from ._registration import register_on_import
 from .version import __version__
 
-if find_spec('mmengine') is not None:
-    from . import engine  # noqa: F401
-
-    if find_spec('mmseg') is not None:
-        try:
-            from . import segmentation  # noqa: F401
-        except (ImportError, AssertionError) as error:  # MMSegmentation asserts the version of MMCV.
-            # Those who classify or detect shall not need one that works.
-            warn(
-                f'MMSegmentation is installed but cannot be imported, so ISDASegLoss is missing: {error}', stacklevel=2
-            )
+register_on_import('mmseg_isda.engine', hosts=('mmengine.hooks', 'mmengine.runner'))
+register_on_import('mmseg_isda.segmentation', hosts=('mmseg.models', 'mmseg.datasets'))
 
 __all__ = ['__version__']

@@ -11,10 +11,6 @@ import torch
 # Several workers share the machine; more threads each would only make them wait for one another.
 torch.set_num_threads(int(os.environ.get('TEST_THREADS', '1')))
 
-# Without a GPU the Triton kernels are tried on Triton's interpreter, which must be chosen before Triton is imported.
-if not torch.cuda.is_available():
-    os.environ.setdefault('TRITON_INTERPRET', '1')
-
 
 @pytest.fixture(autouse=True)
 def seed() -> None:

@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmseg_isda.engine.convert import convert_checkpoint
+    from mmseg_isda.checkpoints.convert import convert_checkpoint
 
     done = convert_checkpoint(args.source, args.target_file, target=args.target, arch=args.arch, force=args.force)
     for line in done.report(every_name=args.verbose):
@@ -42,6 +42,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from mmseg_isda.engine.launch import run_command
+    from mmseg_isda.commands.launch import run_command
 
     sys.exit(run_command(main))

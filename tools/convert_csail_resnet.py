@@ -9,7 +9,7 @@ for MMSegmentation's ResNetV1c:
 import argparse
 import sys
 
-from mmseg_isda.segmentation.pretrained import convert_csail_file
+from mmseg_isda.checkpoints.csail import convert_csail_file
 
 
 def main() -> int:

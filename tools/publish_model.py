@@ -10,7 +10,7 @@ def main() -> None:
     parser.add_argument('target', metavar='OUT', help='file to write; the first 8 of its SHA-256 join the name')
     parser.add_argument('--force', action='store_true', help='replace a file of that name')
     args = parser.parse_args()
-    from mmseg_isda.engine.publish import publish_checkpoint
+    from mmseg_isda.checkpoints.publishing import publish_checkpoint
 
     published = publish_checkpoint(args.source, args.target, force=args.force)
     for what, names in (('entries', published.dropped_entries), ('ISDA statistics', published.dropped_statistics)):
@@ -19,6 +19,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from mmseg_isda.engine.launch import run_command
+    from mmseg_isda.commands.launch import run_command
 
     sys.exit(run_command(main))

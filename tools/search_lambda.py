@@ -46,8 +46,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmseg_isda.engine.launch import launched_rank
-    from mmseg_isda.engine.search import DEFAULT_LAMBDAS, search_lambda
+    from mmseg_isda.commands.launch import launched_rank
+    from mmseg_isda.commands.search import DEFAULT_LAMBDAS, search_lambda
 
     def hold_out(cfg) -> None:
         from mmseg_isda.classification.holdout import use_hold_out
@@ -73,6 +73,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from mmseg_isda.engine.launch import run_command
+    from mmseg_isda.commands.launch import run_command
 
     sys.exit(run_command(main))

@@ -39,9 +39,9 @@ def main() -> None:
     args = parse_args()
     from mmengine.dist import is_main_process
 
-    from mmseg_isda.engine.checkpoints import check_weights
-    from mmseg_isda.engine.launch import build_runner
-    from mmseg_isda.engine.testing import prepare_testing, refuse_existing, use_tta, write_scores
+    from mmseg_isda.checkpoints.reading import check_weights
+    from mmseg_isda.commands.launch import build_runner
+    from mmseg_isda.commands.testing import prepare_testing, refuse_existing, use_tta, write_scores
 
     if args.json:
         refuse_existing(args.json, '--json', args.overwrite)
@@ -80,6 +80,6 @@ def num_images(runner: Runner) -> int:
 
 
 if __name__ == '__main__':
-    from mmseg_isda.engine.launch import run_command
+    from mmseg_isda.commands.launch import run_command
 
     sys.exit(run_command(main))

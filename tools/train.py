@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmseg_isda.engine.launch import build_runner, prepare_training
+    from mmseg_isda.commands.launch import build_runner, prepare_training
 
     cfg, notes = prepare_training(
         args.config,
@@ -52,6 +52,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from mmseg_isda.engine.launch import run_command
+    from mmseg_isda.commands.launch import run_command
 
     sys.exit(run_command(main))

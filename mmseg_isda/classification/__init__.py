@@ -1,6 +1,6 @@
 """What this project registers in MMPretrain."""
 
-from . import baselines, hints, networks  # noqa: F401
+from . import baselines, networks  # noqa: F401
 from .datasets import HandwrittenDigits, SmallImageDataset
 from .holdout import HoldOutDataset
 from .losses import ISDALoss

@@ -17,7 +17,8 @@ from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
-from ..engine.preflight import MissingPathError, OptionError, find_hint
+from ..errors import MissingPathError, OptionError
+from ..toolkits import find_hint
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.ppm', '.pgm')
 TAR_SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2')

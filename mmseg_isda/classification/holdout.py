@@ -11,7 +11,8 @@ from mmengine.dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..engine.preflight import OptionError, iter_datasets
+from ..commands.preflight import iter_datasets
+from ..errors import OptionError
 
 PARTS = ('train', 'val')
 MAX_REDRAWS = 1000

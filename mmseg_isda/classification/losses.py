@@ -12,9 +12,9 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..core import check_labels, logit_shift
-from ..core.covariance import KINDS
-from ..core.losses import REDUCTIONS
+from ..core.cross_entropy import REDUCTIONS
 from ..core.low_rank import LowRankCovariance, low_rank_shift
+from ..core.statistics import KINDS
 from ..engine import ClassifierTap, ISDALossBase
 from ..engine.loss import refuse_unknown_options
 from ..engine.tap import without_views

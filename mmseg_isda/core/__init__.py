@@ -1,11 +1,11 @@
 """The mathematics of ISDA in pure PyTorch: no toolkit is needed to use this package."""
 
-from .covariance import ClassCovariance
+from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import fused_cross_entropy, should_fuse
 from .labels import check_labels, mask_invalid_labels, resize_labels
-from .losses import isda_cross_entropy, mean_shift
 from .low_rank import LowRankCovariance, low_rank_shift
 from .shift import add_shift, logit_shift, whole_table
+from .statistics import ClassCovariance
 
 __all__ = [
     'ClassCovariance',

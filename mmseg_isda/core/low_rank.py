@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .covariance import ClassCovariance
 from .labels import check_labels
 from .moments import class_moments
+from .pooling import is_distributed
 from .precision import full_precision
-from .ranks import is_distributed
 from .shift import diagonal_form
+from .statistics import ClassCovariance
 
 # Bounds the float64 copies.
 CLASSES_AT_A_TIME = 64

@@ -3,7 +3,6 @@
 ISDA pretrains the backbone and is gone when a detector is trained, so that nothing is registered in MMDetection.
 """
 
-from ..engine.convert import Conversion, convert_checkpoint
-from . import hints  # noqa: F401
+from ..checkpoints.convert import Conversion, convert_checkpoint
 
 __all__ = ['Conversion', 'convert_checkpoint']

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift, whole_table
-from ..core.covariance import KINDS
 from ..core.labels import raise_invalid_label
+from ..core.statistics import KINDS
 from .schedule import SCHEDULES
 from .tap import ClassifierTap, Tapped, leads_to
 

@@ -12,7 +12,7 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop
 
-from .preflight import OptionError
+from ..errors import OptionError
 
 # Not to begin with "val": the log line of a validation prints all such entries.
 INFO = 'history_of_validations'

@@ -1,6 +1,5 @@
 """What this project registers in MMSegmentation."""
 
-from . import hints  # noqa: F401
 from .datasets import CamVidDataset
 from .fused_heads import FusedLossMixin
 from .heads import SlimASPPHead

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..core import fused_cross_entropy, isda_cross_entropy, resize_labels, should_fuse
-from ..core.losses import PLACEMENTS, REDUCTIONS
+from ..core.cross_entropy import PLACEMENTS, REDUCTIONS
 from ..engine import ClassifierTap, ISDALossBase
 from ..engine.loss import refuse_unknown_options
 from ..engine.tap import Tapped, without_views

@@ -24,8 +24,8 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from PIL import Image
 
+from mmseg_isda.commands.launch import build_runner, prepare_training
 from mmseg_isda.engine import bind_isda_losses
-from mmseg_isda.engine.launch import build_runner, prepare_training
 
 REPO = Path(__file__).parents[2]
 FOLDERS = ('cifar', 'imagenet', 'digits')

@@ -16,7 +16,8 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from mmseg_isda.classification.datasets import HandwrittenDigits, SmallImageDataset
-from mmseg_isda.engine.preflight import MissingPathError, OptionError, check_data
+from mmseg_isda.commands.preflight import check_data
+from mmseg_isda.errors import MissingPathError, OptionError
 
 CLASSES = ('ant', 'bee', 'cat')
 

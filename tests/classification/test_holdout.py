@@ -11,7 +11,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from mmseg_isda.classification.holdout import HoldOutDataset, split_by_class, use_hold_out
-from mmseg_isda.engine.preflight import OptionError
+from mmseg_isda.errors import OptionError
 
 PINNED = [12, 32, 76, 88, 104, 113, 123, 128, 129, 134]
 LABELS = np.random.RandomState(3).permutation(np.repeat(np.arange(5), [40, 30, 30, 25, 25]))

@@ -415,6 +415,6 @@ def test_mmsegmentation_is_not_needed():
         'find = importlib.util.find_spec\n'
         "importlib.util.find_spec = lambda name, *rest: None if name == 'mmseg' else find(name, *rest)\n"
         "sys.modules['mmseg'] = None\n"
-        'import mmseg_isda.classification, mmseg_isda.engine.search\n'
+        'import mmseg_isda.classification, mmseg_isda.commands.search\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, timeout=120)

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import mmseg_isda.classification  # noqa: F401  (registers the loss and the hook)
+from mmseg_isda.checkpoints.reading import allow_checkpoint_classes
 from mmseg_isda.engine import bind_isda_losses
-from mmseg_isda.engine.checkpoints import allow_checkpoint_classes
 
 CLASSES, FEATURES = 4, 6
 _RUNS = itertools.count()

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from .needs import skip_without_mmdet
+from tests.detection.needs import skip_without_mmdet
 
 skip_without_mmdet()
 
 from mmengine.config import Config
 
-from mmseg_isda.engine.launch import import_plugin, load_config, uses_isda
-from mmseg_isda.engine.preflight import MissingPathError, check_data, check_pretrained
+from mmseg_isda.commands.launch import import_plugin, load_config, uses_isda
+from mmseg_isda.commands.preflight import check_data, check_pretrained
+from mmseg_isda.errors import MissingPathError
 
 REPO = Path(__file__).parents[2]
 COCO = sorted((REPO / 'configs/coco').glob('*.py'))
@@ -108,7 +109,7 @@ def test_the_tiny_configs_name_how_to_make_their_data(tmp_path, monkeypatch):
 def test_pretraining_and_detector_of_the_demo_fit():
     """Guards the colours, the categories and the widths of the two configs against one another."""
     pytest.importorskip('mmpretrain')
-    from mmseg_isda.detection.tiny_coco import CATEGORIES
+    from demo.tiny_coco import CATEGORIES
 
     (first,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('resnet*.py'))
     (second,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('mask-rcnn*.py'))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from .needs import skip_without_mmdet
+from tests.detection.needs import skip_without_mmdet
 
 skip_without_mmdet()
 
@@ -18,14 +18,14 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
-from mmseg_isda.detection.pictures import write_detections
-from mmseg_isda.detection.tiny_coco import CATEGORIES, make_tiny_coco
-from mmseg_isda.engine.convert import convert_checkpoint
-from mmseg_isda.engine.launch import build_runner, load_config, prepare_training
-from mmseg_isda.engine.preflight import ExistingPathError, iter_dicts
-from mmseg_isda.engine.testing import prepare_testing
-
-from .sources import as_training_checkpoint, source_network
+from demo.pictures import write_detections
+from demo.tiny_coco import CATEGORIES, make_tiny_coco
+from mmseg_isda.checkpoints.convert import convert_checkpoint
+from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
+from mmseg_isda.commands.preflight import iter_dicts
+from mmseg_isda.commands.testing import prepare_testing
+from mmseg_isda.errors import ExistingPathError
+from tests.detection.sources import as_training_checkpoint, source_network
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'coco'
 METHODS = ('faster-rcnn', 'mask-rcnn', 'cascade-rcnn', 'cascade-mask-rcnn')
@@ -119,7 +119,7 @@ def _test(config: Path, work_dir: Path, place: Path, kinds: list[str]) -> None:
 @pytest.mark.slow
 def test_resnet_101_fits_its_detectors(tmp_path, monkeypatch):
     """Guards the deeper variants, whose weights are another file: every key, and no other."""
-    from mmseg_isda.engine.convert import convert_weights
+    from mmseg_isda.checkpoints.convert import convert_weights
 
     converted = convert_weights(as_training_checkpoint(source_network('resnet101'))['state_dict'], 'mmdet').state_dict
     (tmp_path / 'pretrained').mkdir()

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_isda.engine.search import set_lambda
+from mmseg_isda.commands.search import set_lambda
 from mmseg_isda.segmentation import FusedCrossEntropyLoss, fused_heads
 from tests.segmentation import toy
 

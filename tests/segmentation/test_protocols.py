@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
 
-from mmseg_isda.engine.launch import build_runner
-from mmseg_isda.engine.preflight import OptionError
+from mmseg_isda.commands.launch import build_runner
+from mmseg_isda.errors import OptionError
 from mmseg_isda.segmentation.protocols import (
     PAPER_SCALES,
     ClassIoUMetric,

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
-from mmseg_isda.engine.checkpoints import read_checkpoint
+from mmseg_isda.checkpoints.reading import read_checkpoint
 from tests.segmentation import toy
 
 

@@ -13,8 +13,8 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 import mmseg_isda  # noqa: F401  (registers the loss and the hook)
+from mmseg_isda.checkpoints.reading import allow_checkpoint_classes
 from mmseg_isda.engine import bind_isda_losses
-from mmseg_isda.engine.checkpoints import allow_checkpoint_classes
 
 CLASSES = 4
 

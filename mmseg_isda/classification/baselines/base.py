@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...core import check_labels
-from ...core.losses import REDUCTIONS
+from ...core.cross_entropy import REDUCTIONS
 
 
 class LabelLoss(nn.Module):

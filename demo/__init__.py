@@ -1,0 +1,1 @@
+"""Drawn data, demonstrations and their report; not part of the installed package."""

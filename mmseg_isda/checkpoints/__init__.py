@@ -1,0 +1,1 @@
+"""Checkpoints: safe reading, publishing, conversion. No toolkit is needed."""

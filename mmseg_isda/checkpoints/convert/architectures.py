@@ -1,0 +1,207 @@
+"""The networks that can be converted, told from the shapes of their weights.
+
+An architecture lists the name and shape of every tensor of its backbone, by the names that MMPretrain, MMDetection and
+MMSegmentation share: torchvision's for ResNet and ResNeXt, MMPretrain's own for DenseNet. No toolkit is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..reading import CheckpointError
+
+Shape = tuple[int, ...]
+COUNTER = 'num_batches_tracked'
+# (bottleneck blocks, blocks of each stage): depth
+_DEPTHS = {
+    (False, (2, 2, 2, 2)): 18,
+    (False, (3, 4, 6, 3)): 34,
+    (True, (3, 4, 6, 3)): 50,
+    (True, (3, 4, 23, 3)): 101,
+    (True, (3, 8, 36, 3)): 152,
+}
+# (growth rate, layers of each block): depth; 265 is the paper's
+_DENSENETS = {
+    (32, (6, 12, 24, 16)): 121,
+    (32, (6, 12, 32, 32)): 169,
+    (32, (6, 12, 48, 32)): 201,
+    (48, (6, 12, 36, 24)): 161,
+    (32, (6, 12, 64, 48)): 265,
+}
+_USUAL_STEM = {32: 64, 48: 96}
+_IN_MMPRETRAIN = (121, 169, 201, 161)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network.
+
+    Attributes:
+        name: ``'resnet50'``, ``'resnext101_32x8d'``, ``'densenet121'``, ...
+        settings: the backbone as a toolkit's config names it.
+        num_features: features that enter the classifier.
+        shapes: name and shape of every tensor of the backbone.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    num_features: int
+    shapes: dict[str, Shape] = field(repr=False)
+
+
+def detect_architecture(state: Mapping[str, Tensor]) -> Architecture:
+    """Tells the network from the weights of its backbone, by the names that the toolkits share.
+
+    Raises:
+        CheckpointError: if it is none of those that can be converted.
+    """
+    if any(key.startswith('stages.') for key in state) and 'transitions.0.conv.weight' in state:
+        return _detect_densenet(state)
+    if any(key.startswith('stem.') for key in state):
+        raise CheckpointError(
+            'this ResNet has a stem of three convolutions (stem.0, stem.3, stem.6: ResNetV1c or V1d), which the '
+            'ResNets here, with one convolution of 7x7, do not have; its weights cannot be converted'
+        )
+    if any(re.match(r'layer1\.\d+\.', key) for key in state) and 'conv1.weight' in state:
+        return _detect_resnet(state)
+    raise CheckpointError(
+        'the weights are of no network that can be converted: expected a ResNet or ResNeXt (conv1, layer1 to layer4) '
+        f'or a DenseNet (features.* or stem and stages), got names such as {", ".join(sorted(state)[:4]) or "none"}'
+    )
+
+
+# --- ResNet, ResNeXt -------------------------------------------------------------------------------------------------
+
+
+def _detect_resnet(state: Mapping[str, Tensor]) -> Architecture:
+    stem = tuple(state['conv1.weight'].shape)
+    if len(stem) != 4 or stem[2:] != (7, 7) or 'conv2.weight' in state:
+        extra = ', then conv2' if 'conv2.weight' in state else ''
+        raise CheckpointError(
+            f'this ResNet has another stem, conv1 of shape {stem}{extra} (one for CIFAR, or of MIT CSAIL): only those '
+            f'with one convolution of 7x7 can be converted'
+        )
+    depths = tuple(_count(state, rf'layer{stage}\.(\d+)\.') for stage in (1, 2, 3, 4))
+    bottleneck = any(re.match(r'layer1\.\d+\.conv3\.weight', key) for key in state)
+    depth = _DEPTHS.get((bottleneck, depths))
+    if depth is None:
+        kind = 'bottleneck' if bottleneck else 'basic'
+        raise CheckpointError(
+            f'layer1 to layer4 have {", ".join(map(str, depths))} {kind} blocks, as no ResNet-18, 34, 50, 101 or 152 '
+            f'has; the file is of another network, or incomplete'
+        )
+    base = stem[0]
+    groups, width = _groups(state, base) if bottleneck else (1, base)
+    if groups == 1 and width != base:
+        raise CheckpointError(f'this is a wide ResNet-{depth} (bottlenecks of {width} instead of {base} channels), '
+                              f'which the toolkits do not have')  # fmt: skip
+    settings: dict[str, Any] = dict(type='ResNet' if groups == 1 else 'ResNeXt', depth=depth)
+    name = f'resnet{depth}'
+    if groups > 1:
+        per_group = width // groups
+        name = f'resnext{depth}_{groups}x{per_group}d'
+        settings |= dict(groups=groups, base_width=per_group)
+    if base != 64:
+        name += f'_base{base}'
+        settings |= dict(stem_channels=base, base_channels=base)
+    shapes = _resnet_shapes(base, depths, bottleneck, groups, width)
+    return Architecture(name, settings, base * 8 * (4 if bottleneck else 1), shapes)
+
+
+def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
+    """Groups and channels of the 3x3 convolutions of the first stage."""
+    convolution = state.get('layer1.0.conv2.weight')
+    if convolution is None or convolution.ndim != 4:
+        return 1, base
+    width, per_group = convolution.shape[:2]
+    return max(1, width // max(1, per_group)), width
+
+
+def _resnet_shapes(base: int, depths: Shape, bottleneck: bool, groups: int, width: int) -> dict[str, Shape]:
+    shapes = {'conv1.weight': (base, 3, 7, 7), **_norm('bn1', base)}
+    channels = base
+    for stage, depth in enumerate(depths):
+        planes, inner = base * 2**stage, width * 2**stage
+        out = planes * 4 if bottleneck else planes
+        for block in range(depth):
+            name = f'layer{stage + 1}.{block}'
+            kernels = (
+                [(inner, channels, 1, 1), (inner, inner // groups, 3, 3), (out, inner, 1, 1)]
+                if bottleneck
+                else [(out, channels, 3, 3), (out, out, 3, 3)]
+            )
+            for number, kernel in enumerate(kernels, start=1):
+                shapes |= {f'{name}.conv{number}.weight': kernel, **_norm(f'{name}.bn{number}', kernel[0])}
+            if block == 0 and (stage > 0 or channels != out):
+                shapes |= {f'{name}.downsample.0.weight': (out, channels, 1, 1), **_norm(f'{name}.downsample.1', out)}
+            channels = out
+    return shapes
+
+
+# --- DenseNet --------------------------------------------------------------------------------------------------------
+
+
+def _detect_densenet(state: Mapping[str, Tensor]) -> Architecture:
+    blocks = _count(state, r'stages\.(\d+)\.')
+    depths = tuple(_count(state, rf'stages\.{stage}\.block\.(\d+)\.') for stage in range(blocks))
+    growth = _channels(state, 'stages.0.block.0.conv2.weight')
+    init = _channels(state, 'stem.0.weight')
+    depth = _DENSENETS.get((growth, depths))
+    if depth is None:
+        raise CheckpointError(
+            f'a DenseNet with growth rate {growth} and blocks of {", ".join(map(str, depths))} layers is none of '
+            f'{", ".join(map(str, sorted(_DENSENETS.values())))}; the file is of another network, or incomplete'
+        )
+    name, arch = f'densenet{depth}', str(depth)
+    if init != _USUAL_STEM[growth]:
+        name += f'_stem{init}'
+    if init != _USUAL_STEM[growth] or depth not in _IN_MMPRETRAIN:
+        arch = dict(growth_rate=growth, depths=list(depths), init_channels=init)
+    shapes, num_features = _densenet_shapes(growth, depths, init)
+    return Architecture(name, dict(type='DenseNet', arch=arch), num_features, shapes)
+
+
+def _densenet_shapes(growth: int, depths: Shape, init: int) -> tuple[dict[str, Shape], int]:
+    """Shapes with bottlenecks of 4 x growth channels and compression by one half; and the number of features."""
+    shapes = {'stem.0.weight': (init, 3, 7, 7), **_norm('stem.1', init)}
+    channels = init
+    for stage, depth in enumerate(depths):
+        for layer in range(depth):
+            name = f'stages.{stage}.block.{layer}'
+            shapes |= {
+                **_norm(f'{name}.norm1', channels),
+                f'{name}.conv1.weight': (4 * growth, channels, 1, 1),
+                **_norm(f'{name}.norm2', 4 * growth),
+                f'{name}.conv2.weight': (growth, 4 * growth, 3, 3),
+            }
+            channels += growth
+        name = f'transitions.{stage}'
+        if stage == len(depths) - 1:
+            return shapes | _norm(f'{name}.0', channels), channels
+        shapes |= {**_norm(f'{name}.norm', channels), f'{name}.conv.weight': (channels // 2, channels, 1, 1)}
+        channels //= 2
+    return shapes, channels
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _norm(name: str, channels: int) -> dict[str, Shape]:
+    parts = ('weight', 'bias', 'running_mean', 'running_var')
+    return {f'{name}.{part}': (channels,) for part in parts} | {f'{name}.{COUNTER}': ()}
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """One more than the highest number that a pattern finds: what is missing below it is found missing later."""
+    numbers = [int(match[1]) for key in state if (match := re.match(pattern, key))]
+    return max(numbers, default=-1) + 1
+
+
+def _channels(state: Mapping[str, Tensor], key: str) -> int:
+    tensor = state.get(key)
+    return 0 if tensor is None or tensor.ndim == 0 else tensor.shape[0]

@@ -1,0 +1,294 @@
+"""Weights renamed for a toolkit, with every name accounted for, and the file that holds them."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import OptionError, UserError
+from ...files import move_into_place, refuse_replacing, save_tensors, sha256_of, temporary_beside
+from ...version import __version__
+from ..publishing import find_statistics, plain_data
+from ..reading import CheckpointError, read_checkpoint, state_dict_of
+from .architectures import COUNTER, Architecture, Shape, detect_architecture
+from .names import describe_source, detect_source, shared_name, strip_wrappers
+
+TARGETS = ('mmdet', 'mmpretrain', 'mmseg')
+LISTED = 10  # names in an error
+TRUSTED = (
+    'if you trust its author, keep the weights alone, in the program that wrote it: '
+    "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
+)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Converted weights, and what became of each name of the source.
+
+    Attributes:
+        architecture: the network that was found.
+        target: one of ``TARGETS``.
+        source_kind: what the source is, in words.
+        state_dict: the weights, float32, by the target's names.
+        mapped: {name in the source: name in ``state_dict``}.
+        dropped: {name in the source: why it was left out}.
+        added: names in ``state_dict`` that the source lacks: batch counters, which old files do not have.
+        notes: what else a user should know.
+    """
+
+    architecture: Architecture
+    target: str
+    source_kind: str
+    state_dict: OrderedDict[str, Tensor] = field(repr=False)
+    mapped: dict[str, str] = field(repr=False)
+    dropped: dict[str, str] = field(repr=False, default_factory=dict)
+    added: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def backbone(self) -> dict[str, Any]:
+        """Settings of ``model.backbone`` in a config of the target."""
+        settings = dict(self.architecture.settings)
+        if settings['type'] == 'DenseNet' and self.target != 'mmpretrain':
+            settings['type'] = 'mmpretrain.DenseNet'
+        if 'base_width' in settings and self.target == 'mmpretrain':
+            settings['width_per_group'] = settings.pop('base_width')  # MMPretrain's name for it
+        return settings
+
+    def report(self, *, every_name: bool = False) -> Iterator[str]:
+        """Lines that say what was done; with ``every_name`` also each mapped one."""
+        yield f'{self.architecture.name}, from {self.source_kind}, for {self.target}'
+        yield f'mapped: {len(self.mapped)}'
+        if every_name:
+            yield from (f'  {old} -> {new}' for old, new in self.mapped.items())
+        yield f'dropped: {len(self.dropped)}'
+        yield from (f'  {name}: {reason}' for name, reason in self.dropped.items())
+        yield 'missing: 0' + (f' ({len(self.added)} batch counters were set to 0)' if self.added else '')
+        yield from (f'note: {note}' for note in self.notes)
+
+
+def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | None = None) -> Conversion:
+    """Renames the weights of a ResNet, ResNeXt or DenseNet for a toolkit; kind of source and network are found out.
+
+    Args:
+        state: weights named as MMPretrain (``backbone.*``, ``head.fc.*``), torchvision or the authors name them.
+        target: ``'mmdet'`` or ``'mmseg'`` for a backbone, ``'mmpretrain'`` for a classifier.
+        arch: the network that it must be, such as ``'resnet50'``; None takes whichever it is.
+
+    Raises:
+        OptionError: if ``target`` is unknown.
+        CheckpointError: if the network is another one than ``arch`` or none of those that can be converted; if a name
+            is missing, has another shape, or is unknown within the network; if a weight is no finite number.
+    """
+    if target not in TARGETS:
+        raise OptionError(f'target must be one of {", ".join(TARGETS)}, got {target!r}')
+    short = strip_wrappers(state)
+    kind = detect_source(short.values())
+    names = {key: shared_name(short[key], kind) for key in state}
+    network = {name: state[key] for key, name in names.items() if name is not None}
+    architecture = detect_architecture(network)
+    if arch is not None and arch != architecture.name:
+        raise CheckpointError(f'the weights are of {architecture.name}, not of {arch}')
+    wanted = architecture.shapes | (_classifier_shapes(network, architecture) if target == 'mmpretrain' else {})
+    dropped = _reasons(state, names, short, target)
+    mapped = {key: name for key, name in names.items() if key not in dropped}
+    _check(state, mapped, wanted, architecture)
+    weights, notes = _as_float32(OrderedDict((name, state[key]) for key, name in mapped.items()))
+    added = tuple(name for name in wanted if name not in weights)
+    weights |= {name: torch.zeros((), dtype=torch.int64) for name in added}
+    renamed = OrderedDict((_target_name(name, target), weights[name]) for name in wanted)
+    return Conversion(
+        architecture=architecture,
+        target=target,
+        source_kind=describe_source(kind),
+        state_dict=renamed,
+        mapped={key: _target_name(name, target) for key, name in mapped.items()},
+        dropped=dropped,
+        added=tuple(_target_name(name, target) for name in added),
+        notes=(*notes, *_advice(architecture, target)),
+    )
+
+
+def convert_checkpoint(
+    source: str | os.PathLike,
+    target_file: str | os.PathLike,
+    *,
+    target: str = 'mmdet',
+    arch: str | None = None,
+    force: bool = False,
+) -> Conversion:
+    """Reads a checkpoint, renames its weights and writes a file for ``init_cfg=dict(type='Pretrained', ...)``.
+
+    The file holds CPU tensors and plain data alone; its ``meta`` names the source, its SHA-256 and the network.
+
+    Args:
+        source: checkpoint of MMPretrain, bare state dict, or training checkpoint with an entry ``state_dict``.
+        target_file: the file to write; its folder is made.
+        target: see :func:`convert_weights`.
+        arch: see :func:`convert_weights`.
+        force: replace ``target_file`` where it exists.
+
+    Raises:
+        MissingPathError: if there is no ``source``.
+        CheckpointError: if it is damaged, holds code, or :func:`convert_weights` refuses it.
+        ExistingPathError: if ``target_file`` exists and ``force`` is not given.
+        OptionError: if ``target_file`` is a folder or ``source`` itself, or cannot be written.
+    """
+    source, path = Path(source), Path(target_file)
+    _check_place(source, path, force)
+    checkpoint = _read(source)
+    try:
+        done = convert_weights(state_dict_of(checkpoint, source), target, arch=arch)
+    except CheckpointError as error:
+        text = str(error)
+        raise CheckpointError(text if text.startswith(str(source)) else f'{source}: {text}') from error
+    done = replace(done, dropped=done.dropped | _other_entries(checkpoint))
+    meta = _meta(done, source, checkpoint)
+    try:
+        with temporary_beside(path) as temporary:
+            save_tensors(dict(meta=meta, state_dict=done.state_dict), temporary)
+            move_into_place(temporary, path, force)
+    except UserError:
+        raise
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
+        raise OptionError(f'{path} cannot be written: {error}') from error
+    return done
+
+
+def _check_place(source: Path, path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise OptionError(f'target file {path} is a folder; name a file in it, e.g. {path / source.name}')
+    if path.exists() and source.exists() and path.samefile(source):
+        raise OptionError(f'target file {path} is the source itself; name another file')
+    refuse_replacing(path, force)
+
+
+def _read(source: Path) -> Mapping[str, Any]:
+    try:
+        return read_checkpoint(source)
+    except CheckpointError as error:
+        if 'could run code' in str(error):
+            raise CheckpointError(f'{error}; {TRUSTED}') from error
+        raise
+
+
+def _other_entries(checkpoint: Mapping[str, Any]) -> dict[str, str]:
+    """Why the entries beside ``state_dict`` are left out."""
+    if 'state_dict' not in checkpoint:
+        return {}
+    reasons = {str(key): 'no part of the weights' for key in checkpoint if key != 'state_dict'}
+    if 'ema_state_dict' in reasons:
+        reasons['ema_state_dict'] = 'the weights before averaging: EMAHook keeps the averaged ones in state_dict'
+    return reasons
+
+
+def _meta(done: Conversion, source: Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    meta = dict(
+        source=source.name,
+        source_sha256=sha256_of(source),
+        source_kind=done.source_kind,
+        arch=done.architecture.name,
+        target=done.target,
+        backbone=done.backbone,
+        mmseg_isda_version=__version__,
+    )
+    described = checkpoint.get('meta')
+    if done.target == 'mmpretrain' and isinstance(described, Mapping) and 'dataset_meta' in described:
+        meta['dataset_meta'] = plain_data(described['dataset_meta'])  # the names of the classes
+    return meta
+
+
+def _classifier_shapes(network: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Shape]:
+    weight = network.get('fc.weight')
+    classes = weight.shape[0] if weight is not None and weight.ndim > 0 else 0
+    return {'fc.weight': (classes, architecture.num_features), 'fc.bias': (classes,)}
+
+
+def _reasons(
+    state: Mapping[str, Tensor], names: Mapping[str, str | None], short: Mapping[str, str], target: str
+) -> dict[str, str]:
+    """Why each name that is left out is left out."""
+    statistics = set(find_statistics({short[key]: value for key, value in state.items()}))
+    reasons = {}
+    for key, name in names.items():
+        if short[key] in statistics:
+            reasons[key] = 'statistics of ISDA, which serve training alone'
+        elif name is None:
+            reasons[key] = 'no part of the network'
+        elif name.startswith('fc.') and target != 'mmpretrain':
+            reasons[key] = 'the classifier, which a backbone does not have'
+    return reasons
+
+
+def _check(
+    state: Mapping[str, Tensor], mapped: Mapping[str, str], wanted: Mapping[str, Shape], architecture: Architecture
+) -> None:
+    found: dict[str, str] = {}
+    twice = [key for key, name in mapped.items() if found.setdefault(name, key) != key]
+    missing = [name for name in wanted if name not in found and not name.endswith(COUNTER)]
+    unknown = [key for key, name in mapped.items() if name not in wanted]
+    wrong = [
+        f'{key} {tuple(state[key].shape)} instead of {wanted[name]}'
+        for key, name in mapped.items()
+        if name in wanted and tuple(state[key].shape) != wanted[name]
+    ]
+    broken = [
+        key
+        for key, name in mapped.items()
+        if not name.endswith(COUNTER) and not (state[key].is_floating_point() and bool(state[key].isfinite().all()))
+    ]
+    kinds = (
+        ('missing', missing),
+        ('of another shape', wrong),
+        ('unknown', unknown),
+        ('twice', twice),
+        ('not of finite numbers', broken),
+    )
+    problems = [f'{len(names)} {kind}: {_some(names)}' for kind, names in kinds if names]
+    if problems:
+        raise CheckpointError(f'the weights do not fit {architecture.name}: {"; ".join(problems)}')
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:LISTED]) + (', ...' if len(names) > LISTED else '')
+
+
+def _as_float32(weights: OrderedDict[str, Tensor]) -> tuple[OrderedDict[str, Tensor], list[str]]:
+    kinds = {value.dtype for value in weights.values() if value.is_floating_point()} - {torch.float32}
+    notes = [f'weights of {str(kind).removeprefix("torch.")} were made float32' for kind in sorted(kinds, key=str)]
+    # clone(): a view would take the whole of its storage along.
+    converted = OrderedDict(
+        (name, value.detach().to('cpu', torch.int64 if name.endswith(COUNTER) else torch.float32).clone())
+        for name, value in weights.items()
+    )
+    return converted, notes
+
+
+def _target_name(name: str, target: str) -> str:
+    if target != 'mmpretrain':
+        return name
+    return f'head.{name}' if name.startswith('fc.') else f'backbone.{name}'
+
+
+def _advice(architecture: Architecture, target: str) -> list[str]:
+    """What to mind about the target's backbone."""
+    if target == 'mmpretrain':
+        return []
+    if architecture.settings['type'] == 'DenseNet':
+        return [
+            "the backbone is MMPretrain's: type='mmpretrain.DenseNet', with "
+            "custom_imports=dict(imports=['mmpretrain.models'])"
+        ]
+    if target == 'mmseg':
+        return [
+            f"the backbone is type='{architecture.settings['type']}', with one convolution of 7x7 as stem; "
+            f"MMSegmentation's usual ResNetV1c has another stem, which these weights do not fit"
+        ]
+    return []

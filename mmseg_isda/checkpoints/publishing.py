@@ -1,0 +1,108 @@
+"""A checkpoint made ready to be given away: weights and what describes them, nothing of training."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import CheckpointError, OptionError
+from ..files import move_into_place, save_tensors, sha256_of, temporary_beside
+from .reading import read_checkpoint, state_dict_of
+
+# What ISDA keeps under its loss, e.g. decode_head.loss_decode.0.covariance.mean or head.loss_module.covariance.mean.
+LOSS = r'(?:loss|losses|loss_\w+|\w+_loss)'
+BUFFERS = {'count', 'mean', 'covariance'}
+NAMES = 'count|mean|covariance|factor'  # the last in low-rank statistics alone
+STATISTICS = re.compile(rf'^(?P<owner>(?:.*\.)?{LOSS}(?:\.[^.]+)*)\.covariance\.(?P<buffer>{NAMES})$')
+HASH_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Published:
+    """What :func:`publish_checkpoint` wrote, and the names of what it left out."""
+
+    path: Path
+    dropped_entries: tuple[str, ...]
+    dropped_statistics: tuple[str, ...]
+
+
+def find_statistics(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the ISDA statistics in a state dict: below a loss, ``covariance`` with its buffers together."""
+    owners: dict[str, dict[str, str]] = {}
+    for key in state:
+        match = STATISTICS.match(key)
+        if match:
+            owners.setdefault(match['owner'], {})[match['buffer']] = key
+    return [key for found in owners.values() if found.keys() >= BUFFERS for key in found.values()]
+
+
+def plain_data(value: Any) -> Any:
+    """Copies nested data with NumPy's numbers and arrays as Python's, so that every torch.load reads it.
+
+    Raises:
+        CheckpointError: for anything that is not plain data.
+    """
+    if isinstance(value, Mapping):
+        return {plain_data(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(value, tuple) else list)(plain_data(item) for item in value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if value is None or isinstance(value, (str, bytes, bool, int, float, Tensor)):
+        return value
+    raise CheckpointError(f'meta must hold plain data only, got {type(value).__name__}')
+
+
+def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike, *, force: bool = False) -> Published:
+    """Writes the weights of a training checkpoint, and its meta data, to ``<target>-<8 of its SHA-256>.pth``.
+
+    Optimizer, schedulers, message hub, hook messages, a second set of weights (EMAHook stores the averaged ones as
+    ``state_dict``) and the ISDA statistics stay behind. The file holds CPU tensors and plain data alone.
+
+    Args:
+        source: checkpoint of MMEngine.
+        target: where to write, with or without ``.pth``.
+        force: replace a file of the same name.
+
+    Raises:
+        MissingPathError: if there is no ``source``.
+        CheckpointError: if it is no checkpoint, is damaged or holds code.
+        ExistingPathError: if the file exists and ``force`` is not given.
+    """
+    checkpoint = read_checkpoint(source)
+    state = state_dict_of(checkpoint, source)
+    statistics = find_statistics(state)
+    target = Path(target)
+    if target.is_dir():
+        raise OptionError(f'OUT {target} is a folder; name a file in it, e.g. {target / Path(source).name}')
+    meta = {key: plain_data(value) for key, value in checkpoint.get('meta', {}).items() if key != 'hook_msgs'}
+    published = {'meta': meta, 'state_dict': _copy_state(state, set(statistics))}
+    path = _write_hashed(published, target, force)
+    entries = sorted(str(key) for key in checkpoint if key not in published) if 'state_dict' in checkpoint else []
+    return Published(path, tuple(entries), tuple(statistics))
+
+
+def _copy_state(state: Mapping[str, Tensor], without: set[str]) -> OrderedDict[str, Tensor]:
+    # clone(): a view would take the whole of its storage along.
+    kept = OrderedDict((key, value.detach().cpu().clone()) for key, value in state.items() if key not in without)
+    metadata = getattr(state, '_metadata', None)
+    if metadata is not None:
+        gone = {key.rpartition('.')[0] for key in without}
+        kept._metadata = OrderedDict((key, value) for key, value in metadata.items() if key not in gone)
+    return kept
+
+
+def _write_hashed(content: dict, target: Path, force: bool) -> Path:
+    with temporary_beside(target) as temporary:
+        save_tensors(content, temporary)
+        path = target.with_name(f'{target.name.removesuffix(".pth")}-{sha256_of(temporary)[:HASH_LENGTH]}.pth')
+        move_into_place(temporary, path, force)
+    return path

@@ -1,0 +1,306 @@
+"""From a config file and the options of a command line to an MMEngine runner; what train.py and test.py share.
+
+Nothing here knows a toolkit: each function takes a config, changes one thing of it, and returns a note for the log
+where it did something that the user did not ask for.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import MODELS, RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from ..checkpoints.reading import allow_checkpoint_classes, check_resumable, read_checkpoint
+from ..errors import MissingPathError, OptionError, UserError
+from ..files import check_file
+from ..toolkits import MMSEG, TOOLKITS
+from .preflight import check_data, check_options, check_pretrained, is_remote, iter_dicts, type_name
+
+SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
+LAUNCHER_RANKS = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+LAUNCHERS = ('none', *LAUNCHER_RANKS)
+
+
+def run_command(main: Callable[[], Any]) -> int:
+    """Runs a command and returns its exit status: 2, after one line on stderr, for what the user can mend."""
+    try:
+        main()
+    except UserError as error:
+        if launched_rank() == 0:
+            print(f'error: {error}', file=sys.stderr)
+        leave_processes()
+        return 2
+    # Not after other errors: to leave may wait for the other processes, and the traceback must be seen at once.
+    leave_processes()
+    return 0
+
+
+def leave_processes() -> None:
+    """Ends the process group. Threads of gloo that outlive the interpreter now and then abort it, the work done."""
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()  # a runner is full of cycles, and its wrapped model holds the group and its threads
+        dist.destroy_process_group()
+
+
+def launched_rank() -> int:
+    """Rank that the launcher gave this process, before any process group exists."""
+    return int(next((os.environ[names[0]] for names in LAUNCHER_RANKS.values() if names[0] in os.environ), 0))
+
+
+# --- the config ------------------------------------------------------------------------------------------------------
+
+
+def load_config(path: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
+    """Reads a config and merges ``--cfg-options`` into it.
+
+    Args:
+        path: config file.
+        options: dotted keys and their values.
+
+    Raises:
+        MissingPathError: if the file, or one that it builds on, is missing.
+        OptionError: if the file is of no config format, or an option names no place in the config.
+    """
+    check_file(path, 'config')
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise MissingPathError(f'config {path} builds on a file that is not there: {error}') from error
+    except OSError as error:
+        raise OptionError(f'config {path} cannot be read: {error}') from error
+    if options:
+        check_options(cfg, options)
+        cfg.merge_from_dict(dict(options))
+    return cfg
+
+
+def import_plugin(cfg: Config) -> None:
+    """Imports the part of this package that registers losses, data sets and heads in the config's toolkit."""
+    importlib.import_module(TOOLKITS.get(cfg.get('default_scope'), MMSEG).plugin)
+
+
+def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> None:
+    """Sets the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
+
+
+def isda_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
+    """Yields the class and the settings of each loss in the config's model that builds on ISDALossBase."""
+    from ..engine.loss import ISDALossBase
+
+    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        for _, node in iter_dicts(cfg.get('model') or {}):
+            kind = node.get('type')
+            found = registry.get(kind) if isinstance(kind, str) else kind
+            if isinstance(found, type) and issubclass(found, ISDALossBase):
+                yield found, node
+
+
+def uses_isda(cfg: Config) -> bool:
+    """Whether any ``type`` in the config's model is an ISDA loss, by looking it up in the registries."""
+    return any(True for _ in isda_losses(cfg))
+
+
+def add_isda_hook(cfg: Config) -> str | None:
+    """Adds ISDAHook to a config whose model has an ISDA loss and whose ``custom_hooks`` do not name the hook."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    if any(isinstance(hook, Mapping) and type_name(hook.get('type')) == 'ISDAHook' for hook in hooks):
+        return None
+    if not uses_isda(cfg):
+        return None
+    cfg.custom_hooks = [*hooks, dict(type='ISDAHook')]
+    return "The model uses an ISDA loss: dict(type='ISDAHook') was added to custom_hooks."
+
+
+def replace_sync_bn(cfg: Config) -> str | None:
+    """Replaces synchronised batch normalisation, which the CPU does not have, by the plain one."""
+    if get_device() != 'cpu':
+        return None
+    replaced = [node for _, node in iter_dicts(cfg.get('model') or {}) if type_name(node.get('type')) in SYNC_BN]
+    for node in replaced:
+        node['type'] = 'BN'
+    return f'SyncBN was replaced by BN in {len(replaced)} place(s): the device is the CPU.' if replaced else None
+
+
+# --- several processes -----------------------------------------------------------------------------------------------
+
+
+def set_launcher(cfg: Config, launcher: str) -> str | None:
+    """Sets the launcher; without an accelerator, the processes talk through gloo.
+
+    Raises:
+        OptionError: if the launcher's environment variables are missing.
+    """
+    if launcher not in LAUNCHERS:
+        raise OptionError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return None
+    missing = [name for name in LAUNCHER_RANKS[launcher] if name not in os.environ]
+    if missing:
+        script = 'slurm_train.sh' if launcher == 'slurm' else 'dist_train.sh'
+        raise OptionError(
+            f'--launcher {launcher}: the environment lacks {", ".join(missing)}; start with tools/{script}, '
+            f'or leave the option out'
+        )
+    if get_device() != 'cpu':
+        return None
+    env = ConfigDict(cfg.get('env_cfg') or {})
+    env.dist_cfg = ConfigDict(env.get('dist_cfg') or {}, backend='gloo')
+    cfg.env_cfg = env
+    # The host's default wrapper names a CUDA device; without one, device_ids must be None.
+    wrapper = ConfigDict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
+    cfg.model_wrapper_cfg = ConfigDict(wrapper, device_ids=None)
+    return "env_cfg.dist_cfg.backend was set to 'gloo': there is no CUDA device."
+
+
+def join_cpu_processes(cfg: Config) -> None:
+    """Joins the process group where there is no accelerator; MMEngine's own way there selects a CUDA device first."""
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
+        return
+    rank, world_size, local_rank = (int(os.environ[name]) for name in LAUNCHER_RANKS[launcher])
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
+    for name in ('MASTER_ADDR', 'MASTER_PORT'):
+        if name not in os.environ:
+            raise OptionError(f'--launcher {launcher} on the CPU needs the environment variable {name}')
+    dist.init_process_group('gloo')
+
+
+# --- options of training ---------------------------------------------------------------------------------------------
+
+
+def set_amp(cfg: Config) -> None:
+    """Turns on mixed precision with dynamic loss scaling.
+
+    Raises:
+        OptionError: if the optimizer wrapper is another one than ``OptimWrapper``, or there is no accelerator.
+    """
+    wrapper = cfg.get('optim_wrapper') or ConfigDict()
+    kind = type_name(wrapper.get('type', 'OptimWrapper'))
+    if get_device() == 'cpu':
+        raise OptionError('--amp: AmpOptimWrapper of MMEngine needs a CUDA device, and there is none; leave --amp out')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise OptionError(f'--amp works with optim_wrapper.type OptimWrapper, got {kind}')
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+
+
+def set_resume(cfg: Config, resume: str | None) -> str | None:
+    """Sets what training goes on from.
+
+    Args:
+        cfg: the config, with its ``work_dir``.
+        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest checkpoint of the work_dir if there is
+            one, anything else is a checkpoint.
+
+    Raises:
+        MissingPathError: if the checkpoint is not there.
+        CheckpointError: if it cannot be read, or has no state of training.
+    """
+    if resume is not None:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
+    source = cfg.get('load_from')
+    if cfg.get('resume') and source is None:
+        listed = os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint'))
+        source = find_latest_checkpoint(cfg.work_dir) if listed else None
+        if source is not None:
+            advice = f'name one of the checkpoints in {cfg.work_dir}: --resume PATH'
+            check_file(source, f'{cfg.work_dir}/last_checkpoint names a checkpoint that is not there:', advice)
+        else:
+            return f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.'
+    if source is None or is_remote(source):
+        return None
+    check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
+    if cfg.get('resume'):
+        check_resumable(source)
+    else:
+        read_checkpoint(source)
+    return None
+
+
+def warn_of_old_run(cfg: Config) -> str | None:
+    """Says that the work_dir holds an earlier run, whose checkpoints of the same name training will replace."""
+    old = sorted(Path(cfg.work_dir).glob('*.pth'))
+    if cfg.get('resume') or not old:
+        return None
+    return (
+        f'{cfg.work_dir} holds {len(old)} checkpoint(s) of an earlier run, such as {old[0].name}: those of the '
+        f'same name will be replaced. --resume goes on from them, --work-dir names another folder.'
+    )
+
+
+def prepare_training(
+    config: str | os.PathLike,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    seed: int | None = None,
+) -> tuple[Config, list[str]]:
+    """Makes the config that a runner trains from, and checks all that can be checked before anything is built.
+
+    Args:
+        config: config file of MMSegmentation, MMPretrain or MMDetection.
+        work_dir: folder of logs and checkpoints.
+        resume: see :func:`set_resume`.
+        amp: mixed precision.
+        options: ``--cfg-options``.
+        launcher: one of ``LAUNCHERS``.
+        seed: seed of everything random.
+
+    Returns:
+        The config and the notes for the log.
+
+    Raises:
+        UserError: for anything that the user can mend.
+    """
+    cfg, notes = prepare_config(config, work_dir, options, launcher)
+    if amp:
+        set_amp(cfg)
+    if seed is not None:
+        cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_pretrained(cfg)  # MMEngine reads them even when it resumes
+    return cfg, [note for note in (*notes, set_resume(cfg, resume), warn_of_old_run(cfg)) if note]
+
+
+def prepare_config(
+    config: str | os.PathLike, work_dir: str | None, options: Mapping[str, Any] | None, launcher: str
+) -> tuple[Config, list[str | None]]:
+    """Does what training and testing have in common; returns the config and notes, of which some are ``None``."""
+    cfg = load_config(config, options)
+    import_plugin(cfg)
+    set_work_dir(cfg, config, work_dir)
+    allow_checkpoint_classes()
+    return cfg, [set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)]
+
+
+def build_runner(cfg: Config, notes: list[str]) -> Runner:
+    """Builds the runner that the config asks for, and logs the notes."""
+    join_cpu_processes(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return runner

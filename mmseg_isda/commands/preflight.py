@@ -1,0 +1,202 @@
+"""What can be checked before anything is built: options of the command line, folders of the data, files of weights."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..errors import MissingPathError, OptionError
+from ..files import check_file
+from ..toolkits import find_hint
+
+# Settings that take keys of the user's own, so that a new one below them is no typing mistake.
+OPEN_SETTINGS = frozenset({'paramwise_cfg', 'custom_keys', 'init_cfg', 'clip_grad', 'backend_args', 'loss_scale'})
+README_HINT = 'section "Data" of README.md says how to get the data'
+ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names something that only a storage backend can look for, such as ``s3://...``."""
+    return '://' in path
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuses keys of ``--cfg-options`` that name no place in the config.
+
+    A key may add a setting where its parent exists. Where the parent is missing too, it is most likely misspelt.
+
+    Args:
+        cfg: the config as its file has it.
+        options: dotted keys and their values.
+
+    Raises:
+        OptionError: naming the key, the part that is not there and the nearest names that are.
+    """
+    tree = cfg.to_dict()
+    for key in options:
+        _check_option(tree, key)
+
+
+def _check_option(tree: Any, key: str) -> None:
+    parts = key.split('.')
+    for depth, part in enumerate(parts):
+        if isinstance(tree, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(tree):
+                above = '.'.join(parts[:depth])
+                raise OptionError(
+                    f'--cfg-options {key}: {above} is a list of {len(tree)}, so {part!r} must be 0 to {len(tree) - 1}'
+                )
+            tree = tree[int(part)]
+        elif isinstance(tree, Mapping):
+            if part not in tree:
+                return _check_new_setting(tree, parts, depth)
+            tree = tree[part]
+        elif tree is None:
+            return None
+        else:
+            raise OptionError(
+                f'--cfg-options {key}: {".".join(parts[:depth])} is the value {tree!r} and has no settings below it'
+            )
+    return None
+
+
+def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int) -> None:
+    part, is_leaf = parts[depth], depth == len(parts) - 1
+    names = {str(name) for name in tree}
+    if depth == 0:
+        runner = set(inspect.signature(Runner.__init__).parameters) - {'self'}
+        if part in runner:
+            return
+        names |= runner
+    near = difflib.get_close_matches(part, names, n=3)
+    # A new leaf is a setting that the config leaves at its default; at the top, though, nobody would read it.
+    if (is_leaf and (depth > 0 or not near)) or OPEN_SETTINGS & set(parts[: depth + 1]):
+        return
+    above = '.'.join(parts[:depth])
+    prefix = f'{above}.' if above else ''
+    known = (
+        'did you mean ' + ' or '.join(f'{prefix}{name}' for name in near) + '?'
+        if near
+        else (f'{above or "the config"} has: {", ".join(sorted(names))}')
+    )
+    raise OptionError(f'--cfg-options {".".join(parts)}: there is no {prefix}{part} in the config; {known}')
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def iter_datasets(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, dict]]:
+    """Yields each data set below wrappers such as RepeatDataset and ConcatDataset, with its place in the config."""
+    if isinstance(dataset, (list, tuple)):
+        for index, item in enumerate(dataset):
+            yield from iter_datasets(item, f'{where}.{index}')
+    elif isinstance(dataset, Mapping):
+        inner = [key for key in ('dataset', 'datasets') if dataset.get(key) is not None]
+        for key in inner:
+            yield from iter_datasets(dataset[key], f'{where}.{key}')
+        if not inner:
+            yield where, dataset
+
+
+def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Looks for the folders and annotation files that data loaders of a config, and their evaluators, read.
+
+    Args:
+        cfg: the config.
+        loaders: names such as ``'train_dataloader'``; those that the config lacks are left out.
+
+    Raises:
+        MissingPathError: naming the first missing path, the setting that names it and how to get the data.
+    """
+    for loader in loaders:
+        settings = cfg.get(loader) or {}
+        for where, dataset in iter_datasets(settings.get('dataset'), f'{loader}.dataset'):
+            _check_dataset(where, dataset)
+        _check_evaluator(cfg, loader.replace('_dataloader', '_evaluator'))
+
+
+def _check_evaluator(cfg: Config, name: str) -> None:
+    """CocoMetric reads the truth by itself, from a path that does not follow the data set's ``data_root``."""
+    for where, metric in iter_dicts(cfg.get(name) or {}, name):
+        path = metric.get('ann_file')
+        if not isinstance(path, str) or is_remote(path) or metric.get('backend_args'):
+            continue
+        advice = f'the same file as the data set reads; elsewhere: --cfg-options {where}.ann_file=...'
+        check_file(path, f'annotation file ({type_name(metric.get("type"))}, {where}.ann_file):', advice)
+
+
+def _check_dataset(where: str, dataset: Mapping) -> None:
+    root = dataset.get('data_root') or ''
+    root = root if isinstance(root, str) else ''
+    if is_remote(root) or dataset.get('backend_args') or _downloads(dataset):
+        return
+    prefixes = dataset.get('data_prefix') or {}
+    named = (
+        {'data_prefix': prefixes}
+        if isinstance(prefixes, str)
+        else {f'data_prefix.{key}': value for key, value in prefixes.items()}
+    )
+    folders = {'data_root': ''} | {key: value for key, value in named.items() if isinstance(value, str)}
+    for key, value in folders.items():
+        path = os.path.join(root, value)
+        if path and not is_remote(path) and not (os.path.isdir(path) and any(os.scandir(path))):
+            state = 'is empty' if os.path.isdir(path) else 'does not exist'
+            _refuse_data(f'data folder {os.path.abspath(path)} {state}', where, key, dataset, root)
+    annotations = dataset.get('ann_file')
+    if isinstance(annotations, str) and annotations and not os.path.exists(os.path.join(root, annotations)):
+        path = os.path.abspath(os.path.join(root, annotations))
+        _refuse_data(f'annotation file {path} does not exist', where, 'ann_file', dataset, root)
+
+
+def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str) -> None:
+    kind = type_name(dataset.get('type'))
+    hint = find_hint(f'{Path(root).name} {kind}') or README_HINT
+    advice = (hint + ELSEWHERE_HINT).format(root=root or 'ROOT', where=where)
+    raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
+
+
+def type_name(kind: Any) -> str:
+    """Name of a config's ``type``, which is a string with or without scope, or a class."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+
+
+def _downloads(dataset: Mapping) -> bool:
+    """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
+    kind = type_name(dataset.get('type'))
+    return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST')) and dataset.get('download', True)
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Looks for the local files of weights that a model is to start from.
+
+    Raises:
+        MissingPathError: naming the missing file and the setting.
+    """
+    for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
+        key = 'checkpoint' if node.get('type') == 'Pretrained' else 'pretrained'
+        source = node.get(key)
+        if isinstance(source, str) and not is_remote(source):
+            setting = where if key == 'checkpoint' else f'{where}.{key}'
+            hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
+            check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))
+
+
+def iter_dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
+    """Yields every dict in a tree of dicts and lists, outer ones first, with its dotted place."""
+    if isinstance(node, Mapping):
+        yield where, node
+        for key, value in node.items():
+            yield from iter_dicts(value, f'{where}.{key}' if where else str(key))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from iter_dicts(value, f'{where}.{index}' if where else str(index))

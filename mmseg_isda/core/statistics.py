@@ -1,0 +1,256 @@
+"""Online class-conditional statistics of deep features, Eqs. 1 to 3 of the paper."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .labels import check_labels
+from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
+from .pooling import BatchGatherer, is_distributed
+from .precision import full_precision
+
+KINDS = ('diagonal', 'full', 'shared', 'identity')
+
+
+class _Gain(NamedTuple):
+    """Share of the batch in the merged statistics, m / (n + m), and how often the batch counts, n m / (n + m)^2."""
+
+    share: Tensor
+    between: Tensor
+
+
+def _gain(old: Tensor, new: Tensor) -> _Gain:
+    share = new.double() / (old + new).clamp_min(1)
+    return _Gain(share, share * (1 - share))
+
+
+def _count(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(C,) int64: how many labels there are of each class, without waiting for the device."""
+    index = labels.flatten().long()
+    index = index.masked_fill(index == ignore_index, num_classes)
+    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
+
+
+class ClassCovariance(nn.Module):
+    r"""Count, mean and covariance of the features of each class, over the whole of training.
+
+    With :math:`n_j` pixels of class j seen before and :math:`m_j` in the batch, whose mean and (biased) covariance are
+    :math:`\mu'_j` and :math:`\Sigma'_j` (Eqs. 1 to 3):
+
+    .. math::
+        \mu_j \leftarrow \frac{n_j \mu_j + m_j \mu'_j}{n_j + m_j}, \qquad
+        \Sigma_j \leftarrow \frac{n_j \Sigma_j + m_j \Sigma'_j}{n_j + m_j}
+            + \frac{n_j m_j (\mu_j - \mu'_j)(\mu_j - \mu'_j)^T}{(n_j + m_j)^2}, \qquad
+        n_j \leftarrow n_j + m_j
+
+    Several processes hold, after each update, exactly the statistics of one process on the joined batch: counts, sums
+    and second moments are added up, never means averaged. Vectors (P, A) are sent themselves where those of the first
+    batch are fewer bytes than their statistics, as with the batch of a classifier of images.
+
+    Args:
+        num_classes: C.
+        num_features: A.
+        kind: ``'diagonal'``: a variance of each feature, ``covariance`` is (C, A); ``'full'``: (C, A, A);
+            ``'shared'``: one matrix (1, A, A) of all features whatever their class, as in Table 8 of the paper;
+            ``'identity'``: (1, A) ones, which never change.
+        sync: pool over all processes of the default group, where there are several.
+
+    Buffers:
+        count: (C,) int64, pixels seen of each class. Over ranks: sum.
+        mean: (C, A) float32. Over ranks: weighted by the counts.
+        covariance: see ``kind``, float32. Over ranks: weighted by the counts, plus the spread of the ranks' means.
+        num_skipped: int64 scalar, batches left out because a feature was not finite. Not saved.
+
+    Raises:
+        ValueError: if ``num_classes < 2``, ``num_features < 1`` or ``kind`` is unknown.
+
+    Example:
+        >>> statistics = ClassCovariance(num_classes=2, num_features=1)
+        >>> _ = statistics.update(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
+        >>> statistics.covariance
+        tensor([[1.],
+                [0.]])
+    """
+
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+    num_skipped: Tensor
+
+    def __init__(self, num_classes: int, num_features: int, kind: str = 'diagonal', *, sync: bool = True) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(
+                f'num_classes must be at least 2 (ISDA shifts the logits of wrong classes), got {num_classes}'
+            )
+        if num_features < 1:
+            raise ValueError(f'num_features must be at least 1, got {num_features}')
+        if kind not in KINDS:
+            raise ValueError(f'kind must be one of {", ".join(map(repr, KINDS))}, got {kind!r}')
+        self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
+        self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer('mean', torch.zeros(num_classes, num_features))
+        self.register_buffer('covariance', self._initial_covariance())
+        self.register_buffer('num_skipped', torch.zeros((), dtype=torch.int64), persistent=False)
+        self._gatherer = BatchGatherer()
+        self._is_gathering: bool | None = None
+
+    def _initial_covariance(self) -> Tensor:
+        size = self.num_features
+        if self.kind == 'identity':
+            return torch.ones(1, size)
+        rows = 1 if self.kind == 'shared' else self.num_classes
+        return torch.zeros(rows, size) if self.kind == 'diagonal' else torch.zeros(rows, size, size)
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+        """Takes a batch into the statistics (Eqs. 1 to 3). No gradient flows.
+
+        A batch with a feature that is NaN or infinite, on any rank, changes nothing but ``num_skipped``.
+
+        Args:
+            features: (P, A), or (N, A, *spatial).
+            labels: (P,), or (N, *spatial) integers.
+            ignore_index: label of the pixels to leave out.
+
+        Returns:
+            (C,) int64: how many pixels of each class this process's batch has.
+
+        Raises:
+            ValueError: if the shapes do not fit, or a label is out of range (on the CPU; on an accelerator, where the
+                check would have to wait, call :func:`~mmseg_isda.core.mask_invalid_labels` first).
+        """
+        self._check_batch(features, labels)
+        if labels.device.type == 'cpu':
+            check_labels(labels, self.num_classes, ignore_index)
+        features, counts = features.detach(), None
+        pooled = self.sync and is_distributed()
+        if pooled and self._gathers(features):
+            counts = _count(labels, self.num_classes, ignore_index)
+            features, labels = self._gatherer(features, labels)
+            pooled = False
+        # Full matrices of the batch are made only to be pooled: otherwise its pixels go straight into the statistics.
+        direct = self.kind == 'full' and not pooled
+        kind = 'diagonal' if direct else self.kind
+        batch = class_moments(features, labels, self.num_classes, ignore_index, kind, dtype=self.mean.dtype)
+        counts = batch.count if counts is None else counts
+        if pooled:
+            batch = pool_over_ranks(batch, self.count, self.mean, self.kind)
+        self._merge(batch, (features, labels) if direct else None)
+        return counts
+
+    def _gathers(self, features: Tensor) -> bool:
+        """Whether the processes send one another their batch, where it is smaller than its statistics.
+
+        Decided at the first update, by sizes that all of them know.
+        """
+        if features.dim() > 2:
+            return False
+        if self._is_gathering is None:
+            longest = max(self._gatherer.sizes(len(features), features.float()))
+            joined = dist.get_world_size() * longest * (self.num_features + 1) * self.mean.element_size()
+            self._is_gathering = joined <= pooled_bytes(self.num_classes, self.num_features, self.kind)
+        return self._is_gathering
+
+    def _check_batch(self, features: Tensor, labels: Tensor) -> None:
+        if features.dim() < 2 or features.shape[1] != self.num_features:
+            raise ValueError(
+                f'features must have shape (P, {self.num_features}) or (N, {self.num_features}, *spatial), '
+                f'got {tuple(features.shape)}'
+            )
+        expected = (features.shape[0], *features.shape[2:])
+        if tuple(labels.shape) != expected:
+            raise ValueError(
+                f'labels must have shape {expected} for features of shape {tuple(features.shape)}, '
+                f'got {tuple(labels.shape)}'
+            )
+        if labels.is_floating_point():
+            raise TypeError(f'labels must be integers, got {labels.dtype}')
+
+    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor] | None = None) -> None:
+        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the batch is not finite.
+
+        Args:
+            batch: the moments.
+            pixels: features and labels, where ``batch`` has variances in place of full matrices.
+        """
+        finite = batch.is_finite()
+        self.num_skipped += (~finite).to(torch.int64)
+        # Chosen on the device, so that nothing waits: a count of 0 gives the batch no weight.
+        count = torch.where(finite, batch.count, 0)
+        gain, gain_of_all = _gain(self.count, count), _gain(self.count.sum(), count.sum())
+        delta = torch.where(finite, batch.mean - self.mean, 0)
+        if self.kind == 'diagonal':
+            self._mix(gain, torch.where(finite, batch.covariance, 0), delta.square())
+        elif self.kind == 'shared':
+            shift = total_mean(count, self.mean + delta) - total_mean(self.count, self.mean)
+            self._mix(
+                gain_of_all, torch.where(finite, batch.covariance, 0), torch.outer(shift, shift)[None].to(delta.dtype)
+            )
+        elif self.kind == 'full' and finite:
+            self._mix_matrices(gain, batch, delta, pixels)
+        self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
+        self.count += count
+
+    def _mix(self, gain: _Gain, batch_covariance: Tensor, between: Tensor) -> None:
+        share, weight = (g.to(between.dtype).view(-1, *[1] * (between.dim() - 1)) for g in gain)
+        self.covariance += share * (batch_covariance - self.covariance) + weight * between
+
+    def _mix_matrices(
+        self, gain: _Gain, batch: ClassMoments, delta: Tensor, pixels: tuple[Tensor, Tensor] | None
+    ) -> None:
+        """Touches the matrices of the classes present and makes no other of their size."""
+        count, share, weight = batch.count.tolist(), gain.share.tolist(), gain.between.tolist()
+        for label in filter(count.__getitem__, range(self.num_classes)):
+            own = self.covariance[label].mul_(1 - share[label])
+            own.addr_(delta[label], delta[label], alpha=weight[label])
+        if pixels is None:
+            for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
+                self.covariance[label].add_(covariance, alpha=share[label])
+            return
+        with full_precision(delta.device):
+            for label, centred in centred_blocks(*pixels, batch.classes, batch.mean):
+                self.covariance[label].addmm_(centred, centred.t(), alpha=share[label] / count[label])
+
+    def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
+        """Follows the network to another device, but not to half precision, which would ruin the statistics."""
+
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            target = fn(tensor.new_empty(0))
+            half = target.is_floating_point() and torch.finfo(target.dtype).bits < 32
+            return tensor.to(target.device) if half else fn(tensor)
+
+        return super()._apply(at_least_float32, recurse)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        """Refuses statistics of another shape; without any, starts from zero and says so."""
+        names = ('count', 'mean', 'covariance')
+        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        for name, tensor in found.items():
+            own = getattr(self, name)
+            if tensor.shape != own.shape:
+                raise ValueError(
+                    f'the checkpoint has {prefix}{name} of shape {tuple(tensor.shape)}, but this model needs '
+                    f'{tuple(own.shape)} ({self.kind}, {self.num_classes} classes, {self.num_features} features). '
+                    "To use its weights without its ISDA statistics, strip them with 'tools/publish_model.py'."
+                )
+        if not found:
+            warnings.warn(
+                f'the checkpoint has no ISDA statistics ({prefix}count, mean, covariance): they start from zero. '
+                f'This is right when you fine-tune from a plain model, and wrong when you resume.',
+                stacklevel=2,
+            )
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        return f'{self.num_classes}, {self.num_features}, kind={self.kind!r}, sync={self.sync}'
