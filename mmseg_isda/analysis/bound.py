@@ -139,14 +139,26 @@ def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None)
     left.set(title='Loss', ylim=(0, None))
     right.plot(at, series['gap_percent'], color=COLORS[1], marker='s')
     error = 100 * spread * series['bound'] / series['expected'].square()
-    right.fill_between(at, series['gap_percent'] - error, series['gap_percent'] + error, color=COLORS[1], alpha=0.3, lw=0)
-    right.set(title='Gap: how far the bound lies above the expectation, %', ylim=(min(0, *series['gap_percent'].tolist()), None))
+    right.fill_between(
+        at, series['gap_percent'] - error, series['gap_percent'] + error, color=COLORS[1], alpha=0.3, lw=0
+    )
+    right.set(
+        title='Gap: how far the bound lies above the expectation, %',
+        ylim=(min(0, *series['gap_percent'].tolist()), None),
+    )
     for axes in (left, right):
         axes.set_xlabel('λ' if unit == 'lambda' else unit)
         if mark is not None:
             axes.axvline(mark, color='#888888', lw=1, ls=':')
     if mark is not None:
-        right.annotate('λ of the checkpoint', (mark, 0.02), xycoords=('data', 'axes fraction'), xytext=(4, 0),
-                       textcoords='offset points', fontsize=8, color='#555555')
+        right.annotate(
+            'λ of the checkpoint',
+            (mark, 0.02),
+            xycoords=('data', 'axes fraction'),
+            xytext=(4, 0),
+            textcoords='offset points',
+            fontsize=8,
+            color='#555555',
+        )
     figure.legend(loc='outside upper left', ncols=3, fontsize=9)
     return figure

@@ -67,7 +67,12 @@ class Sample:
 def passes_of(classifier: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Yield a list that fills with what enters and leaves a classifier: (N, A, *spatial) and (N, C, *spatial)."""
     passed: list[tuple[Tensor, Tensor]] = []
-    handle = classifier.register_forward_hook(lambda _, inputs, output: passed.append((inputs[0], output)))
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        is_last = isinstance(module, nn.Linear)  # Where the channels of a linear layer are.
+        passed.append(tuple(tensor.movedim(-1, 1) if is_last else tensor for tensor in (inputs[0], output)))
+
+    handle = classifier.register_forward_hook(keep)
     try:
         yield passed
     finally:

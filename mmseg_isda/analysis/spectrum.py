@@ -162,9 +162,7 @@ def _draw_variance(axes: Axes, spectra: Sequence[np.ndarray]) -> None:
     at = np.arange(1, share.shape[1] + 1)
     axes.fill_between(at, share.min(0), share.max(0), color=COLORS[0], alpha=0.25, lw=0, label='from class to class')
     axes.plot(at, share.mean(0), color=COLORS[0], label='mean of the classes')
-    axes.set(
-        title='Variance along the strongest directions, %', xlabel='directions', ylim=(0, 102), xlim=(0, len(at))
-    )
+    axes.set(title='Variance along the strongest directions, %', xlabel='directions', ylim=(0, 102), xlim=(0, len(at)))
     axes.legend(loc='lower right')
 
 
@@ -197,7 +195,9 @@ def _draw_shift(axes: Axes, shift: np.ndarray, names: Sequence[str], strength: f
     image = axes.imshow(shift, vmin=0)
     axes.grid(False)
     axes.figure.colorbar(image, ax=axes, label='logits')
-    axes.set(title=f'Shift of each wrong class’s logit at λ = {strength:.3g}', ylabel='true class', xlabel='wrong class')
+    axes.set(
+        title=f'Shift of each wrong class’s logit at λ = {strength:.3g}', ylabel='true class', xlabel='wrong class'
+    )
     if len(names) <= NAMES_AT_MOST:
         rotation = 90 if max(map(len, names)) > 2 else 0
         axes.set_xticks(range(len(names)), names, rotation=rotation)

@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 from ..checkpoints.reading import check_weights, read_checkpoint, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
 from ..commands.preflight import check_data, iter_datasets, type_name
-from ..engine import bind_isda_losses, strength_at
+from ..engine import ISDALossBase, bind_isda_losses, strength_at
+from ..engine.binding import tapped_losses
 from ..errors import CheckpointError, OptionError
 
 # Where the heads of our configs have their classifier, for networks without an ISDA loss that names it.
@@ -98,11 +99,13 @@ def open_trained(
     settings = ConfigDict(cfg.model)
     settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(settings)
-    losses = bind_isda_losses(model)
+    losses = [loss for _, loss in tapped_losses(model) if isinstance(loss, ISDALossBase) and loss.needs_tap]
+    if losses:
+        bind_isda_losses(model)
     check_weights(model, checkpoint)
     saved = read_checkpoint(checkpoint)
     model.load_state_dict(state_dict_of(saved, checkpoint), strict=False)
-    loss = next((loss for loss in losses.values() if classifier in (None, loss.tap.name)), None)
+    loss = next((loss for loss in losses if classifier in (None, loss.tap.name)), None)
     layer = _find_layer(model, classifier) if loss is None else loss.tap.classifier
     step, total, unit = _progress(saved.get('meta') or {}, cfg)
     has_statistics = loss is not None and bool(loss.statistics.count.sum())
