@@ -15,7 +15,7 @@ from ..files import move_into_place, temporary_beside
 
 # Okabe and Ito's colors, which color-blind readers tell apart; yellow is left out, as it fades on white.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', '*')
 GRAY = '#888888'
 STYLE = {
     'figure.constrained_layout.use': True,

@@ -127,8 +127,8 @@ def of_classes(sample: Sample, names: Sequence[str], wanted: Sequence[str] | Non
         raise OptionError(f'at least two classes with two samples each are needed, got: {", ".join(rest) or "none"}')
     if rare:
         raise OptionError(
-            f'class {names[rare[0]]!r} has {int(counts[rare[0]])} sample(s) in the images visited, at least 2 are needed: '
-            f'raise --images, or leave it out: --classes {" ".join(map(repr, rest))}'
+            f'class {names[rare[0]]!r} has {int(counts[rare[0]])} sample(s) in the images visited, at least 2 are '
+            f'needed: raise --images, or leave it out: --classes {" ".join(map(repr, rest))}'
         )
     return sample[torch.isin(sample.labels, torch.tensor(labels))]
 
