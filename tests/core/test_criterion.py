@@ -100,6 +100,7 @@ def test_a_channels_last_classifier_is_that_of_channels_first(layout):
     linear.load_state_dict(
         {k: v.flatten(1) if v.dim() > 2 else v for k, v in network['classifier'].state_dict().items()}
     )
+    last = ISDACriterion(linear, 2.0)
     images, labels = torch.randn(2, 3, 16, 24), torch.randint(0, CLASSES, (2, 16, 24))
     first = ISDACriterion(network['classifier'], 2.0)
     expected = first(forward(network, images), labels, progress=1)
