@@ -23,7 +23,7 @@ class ToyLoss(ISDALossBase):
     """Stands in for ISDA: what a sweep varies."""
 
     def __init__(self, lambda_0=1.0):
-        super().__init__(lambda_0=lambda_0, covariance='full', schedule='iter', sync=False, classifier='fc')
+        super().__init__(lambda_0=lambda_0, covariance='full', rank=1, schedule='iter', sync=False, classifier='fc')
 
     @property
     def needs_tap(self):
