@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_isda.commands.search import set_lambda
+from mmseg_isda.commands.launch import set_options
 from mmseg_isda.segmentation import FusedCrossEntropyLoss, ISDASegLoss
 from tests.segmentation import toy
 
@@ -219,5 +219,5 @@ def test_a_search_of_lambda_0_leaves_the_fused_cross_entropy_alone():
     """Guards a network with one head of each: FusedCrossEntropyLoss has no lambda_0 to set."""
     losses = [dict(type='ISDASegLoss'), dict(type='FusedCrossEntropyLoss')]
     cfg = Config(dict(default_scope='mmseg', model=dict(heads=[dict(loss_decode=loss) for loss in losses])))
-    set_lambda(cfg, 2.5)
+    set_options(cfg, {'lambda_0': 2.5})
     assert [head.loss_decode.get('lambda_0') for head in cfg.model.heads] == [2.5, None]
