@@ -109,7 +109,9 @@ def train(images: Tensor, labels: Tensor, setting: dict) -> tuple[Callable[[Tens
         picked = order[step % (steps // EPOCHS) * BATCH :][:BATCH]
         features, target = body(crops(images[picked])), labels[picked]
         logits = classifier(features)
-        loss, shift = criterion(logits, features.detach(), target, classifier.weight, statistics, setting, (step + 1) / steps)
+        loss, shift = criterion(
+            logits, features.detach(), target, classifier.weight, statistics, setting, (step + 1) / steps
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,7 +159,10 @@ def run(stage: str, num_labels: int, seed: int, setting: dict) -> dict[str, floa
     rest = np.setdiff1d(np.arange(len(labels)), chosen)
     torch.manual_seed(seed)
     network, seen = train(images[chosen], labels[chosen], BASE | setting)
-    tested = {'test': accuracy(network, images[rest], labels[rest]), 'train': accuracy(network, images[chosen], labels[chosen])}
+    tested = {
+        'test': accuracy(network, images[rest], labels[rest]),
+        'train': accuracy(network, images[chosen], labels[chosen]),
+    }
     return tested | seen
 
 
