@@ -105,8 +105,9 @@ format: $(VENV)/ready-test
 benchmark: $(VENV)/ready-classification
 	@$(VENV)/bin/python benchmarks/quick.py
 
-docs: $(VENV)/ready-classification
-	$(VENV)/bin/python tools/make_api_page.py docs/api.md
+docs: $(VENV)/ready
+	@$(INSTALL) griffe
+	$(VENV)/bin/python docs/make_api.py
 
 clean:
 	rm -rf $(VENV) $(VENV_CLASSIC) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
