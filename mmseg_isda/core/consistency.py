@@ -25,7 +25,7 @@ class Covariances(Protocol):
     covariance: Tensor
 
     def gram(self, weight: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Return (K, C, C) products W Sigma_y W', with gradients to W."""
+        """Return (K, C, C) products W Sigma_y W' of W less the mean of its rows, with gradients to W."""
 
 
 def isda_consistency(
@@ -109,7 +109,6 @@ def _check(logits, targets, weight, strength, sample_weight, reduction) -> None:
 def _augmented(z: Tensor, p: Tensor, weight: Tensor, statistics: Covariances, strength: float | Tensor) -> Tensor:
     """(N,) losses of (N, C) logits and targets."""
     num_classes = len(weight)
-    weight = weight - weight.mean(0)  # A common offset cancels in w_j - w_k, but not in the rounding of its squares.
     classes, row = p.argmax(1).unique(return_inverse=True)
     blocks, slot, size = _blocks(row, len(classes))
     # Unused places of a block have targets of 0 and so no loss.

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_isda.core import ClassCovariance, LowRankCovariance, isda_cross_entropy, logit_shift
+from mmseg_isda.core import ISDACriterion, isda_cross_entropy, logit_shift, new_statistics
 from mmseg_isda.core import consistency as module
 from mmseg_isda.core.consistency import isda_consistency
-from tests.reference import as_matrices, table
+from tests.reference import table
 
 C, A = 5, 4
 KINDS = ['diagonal', 'full', 'shared', 'identity', 'low_rank']
@@ -23,6 +23,7 @@ class Matrices(NamedTuple):
 
     def gram(self, weight, classes=None):
         matrices = self.covariance if classes is None else self.covariance[classes]
+        weight = weight - weight.mean(0)
         return weight @ matrices.to(weight.dtype) @ weight.t()
 
 
@@ -61,13 +62,11 @@ def slow_term(logits, targets, weight, matrices, strength):
 
 def filled(kind):
     """Statistics of a kind after a batch with correlated features, and their matrices."""
-    statistics = LowRankCovariance(C, A, rank=2) if kind == 'low_rank' else ClassCovariance(C, A, kind)
-    statistics.double()
+    statistics = new_statistics(kind, C, A, rank=2).double()
     statistics.update(
         torch.randn(60, A, dtype=torch.float64) @ torch.randn(A, A, dtype=torch.float64), torch.arange(60) % C
     )
-    dense = statistics.matrices() if kind == 'low_rank' else as_matrices(statistics.covariance, C)
-    return statistics, dense
+    return statistics, statistics.matrices()
 
 
 @pytest.mark.parametrize('spatial', [(), (3, 2)])
@@ -230,3 +229,22 @@ def test_wrong_arguments_are_named(change, message, matrices):
     arguments = dict(logits=logits, targets=targets, weight=weight, statistics=matrices, strength=1.0) | change
     with pytest.raises(ValueError, match=message):
         isda_consistency(**arguments)
+
+
+def test_criterion_scores_unlabeled_samples_with_the_statistics_of_labeled_ones():
+    """Guards against unlabeled features in the statistics, and a lambda other than that of the labeled loss."""
+    network = torch.nn.Linear(A, C)
+    criterion = ISDACriterion(network, lambda_0=2.0, covariance='full')
+    criterion(network(torch.randn(20, A)), torch.arange(20) % C, progress=0.5)
+    before = {name: value.clone() for name, value in criterion.state_dict().items()}
+    logits = network(torch.randn(9, A))
+    got = criterion.consistency(logits, logits.softmax(1), progress=0.5)
+    expected = slow_term(logits, logits.softmax(1), network.weight, criterion.statistics.matrices(), 1.0).mean()
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(before[name], value) for name, value in criterion.state_dict().items())
+    with pytest.raises(ValueError, match='progress must be the share of training'):
+        criterion.consistency(logits, logits.softmax(1))
+    criterion.eval()
+    with torch.no_grad():
+        plain = criterion.consistency(logits, logits.softmax(1))
+    torch.testing.assert_close(plain, F.cross_entropy(logits, logits.softmax(1)))

@@ -111,7 +111,7 @@ def consistency_term(
         )
     if targets is None:
         targets = logits.detach().softmax(1)
-    if not loss.augments:  # With lambda_0 of 0 there are no statistics.
+    if not loss.is_augmenting(logits):  # With lambda_0 of 0 there are no statistics.
         return logits.sum() * 0
     return isda_consistency(
         logits, targets, loss.tap.weight, loss.statistics, loss.strength, sample_weight=sample_weight
