@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from ..commands.preflight import iter_dicts, type_name
+from ..config_tree import iter_dicts, type_name
 from ..errors import OptionError
 from .pictures import COLORS, GRAY
 from .runs import Run, mean_and_spread, read_runs, title_of, usual_metric

@@ -35,9 +35,7 @@ def summarize(runs: list[Run], metric: str) -> dict[str, dict[str, Any]]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``curves``."""
-    parser.add_argument(
-        'runs', nargs='+', metavar='RUN', help='work folders, or folders of such; one config, one curve'
-    )
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folders, or folders of such')
     parser.add_argument('--metric', help="what to draw (the toolkit's usual one)")
     parser.add_argument('--begin', type=int, default=0, metavar='STEP', help='leave out what comes before')
 

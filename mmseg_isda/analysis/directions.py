@@ -98,9 +98,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--directions', type=int, default=2, help='leading directions of each class (2)')
     parser.add_argument('--scale', type=float, default=2, help='length of a step in standard deviations (2)')
     parser.add_argument('--neighbors', type=int, default=5, help='images to show of each step (5)')
-    parser.add_argument(
-        '--moved', type=int, default=50, help='features of each class that the shares are means of (50)'
-    )
+    parser.add_argument('--moved', type=int, default=50, help='features to move of each class (50)')
     parser.add_argument('--shown', type=int, default=4, help='classes to draw (4)')
 
 

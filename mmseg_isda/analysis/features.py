@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..core.explicit import sample_directions
-from .collect import Sample
 from .pictures import color_and_marker
 from .sources import Case, add_source_options, load_cases
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
-from ..toolkits import MMSEG, TOOLKITS
+from ..toolkits import toolkit_of
 
 NOT_METRICS = ('step', 'time', 'data_time', 'memory')
 
@@ -104,7 +104,7 @@ def _lines(log: Path) -> list[dict]:
 
 def usual_metric(runs: Sequence[Run]) -> str:
     """Return what users of the toolkit of some runs compare by."""
-    return TOOLKITS.get(runs[0].cfg.get('default_scope'), MMSEG).metric
+    return toolkit_of(runs[0].cfg).metric
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 
 from ..checkpoints.reading import check_weights, read_checkpoint, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
-from ..commands.preflight import check_data, iter_datasets, type_name
+from ..commands.preflight import check_data
+from ..config_tree import iter_datasets, type_name
 from ..engine import ISDALossBase, bind_isda_losses, strength_at
 from ..engine.binding import tapped_losses
 from ..errors import CheckpointError, OptionError
@@ -174,6 +175,7 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
     for _, dataset in iter_datasets(settings):
         if pipeline is not None:
             dataset['pipeline'] = pipeline
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     return DATASETS.build(settings)
 
 
