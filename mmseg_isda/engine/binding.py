@@ -86,16 +86,16 @@ def bind_isda_losses(model: nn.Module) -> dict[str, TappedLoss]:
 
 def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) -> tuple[str, nn.Module]:
     """Climb from a loss towards the model until a module has the classifier."""
-    owner = path
-    while owner:
-        owner = owner.rpartition('.')[0]
-        found = modules.get(f'{owner}.{classifier}'.lstrip('.'))
+    owners = [path]
+    while owners[-1]:
+        owners.append(owners[-1].rpartition('.')[0])
+        found = modules.get(f'{owners[-1]}.{classifier}'.lstrip('.'))
         if found is not None:
-            return owner, found
-    within = path.rpartition('.')[0].partition('.')[0]  # The head, or the model where that is the head.
-    candidates = [name for name, module in modules.items() if name.startswith(within) and is_classifier(module)]
+            return owners[-1], found
+    layers = [name for name, module in modules.items() if is_classifier(module)]
+    near = ([name for name in layers if name.startswith(f'{owner}.') or not owner] for owner in owners)
     raise ValueError(
         f'no module above the loss {path!r} has a classifier named {classifier!r}. Set classifier=... of the loss '
         f'to the linear layer or 1x1 convolution that makes the logits; such layers are: '
-        f'{", ".join(candidates) or "none"}'
+        f'{", ".join(next(filter(None, near), ["none"]))}'
     )
