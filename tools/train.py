@@ -38,6 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmseg_isda.commands.launch import build_runner, prepare_training
+    from mmseg_isda.commands.resume import saying_where_to_resume
 
     cfg, notes = prepare_training(
         args.config,
@@ -48,7 +49,8 @@ def main() -> None:
         launcher=args.launcher,
         seed=args.seed,
     )
-    build_runner(cfg, notes).train()
+    with saying_where_to_resume(cfg):
+        build_runner(cfg, notes).train()
 
 
 if __name__ == '__main__':

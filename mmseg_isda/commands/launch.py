@@ -18,13 +18,14 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import MODELS, RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from ..checkpoints.reading import allow_checkpoint_classes, check_resumable, read_checkpoint
+from ..checkpoints.hook import CheckpointGuard
 from ..errors import MissingPathError, OptionError, UserError
 from ..files import check_file
 from ..toolkits import MMSEG, TOOLKITS
-from .preflight import check_data, check_options, check_pretrained, is_remote, iter_dicts, type_name
+from .preflight import check_data, check_options, iter_dicts, type_name
+from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
 LAUNCHER_RANKS = {
@@ -43,7 +44,7 @@ def run_command(main: Callable[[], Any]) -> int:
         if launched_rank() == 0:
             print(f'error: {error}', file=sys.stderr)
         leave_processes()
-        return 2
+        return error.status
     # Not after other errors: to leave may wait for the other processes, and the traceback must be seen at once.
     leave_processes()
     return 0
@@ -205,50 +206,6 @@ def set_amp(cfg: Config) -> None:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
-def set_resume(cfg: Config, resume: str | None) -> str | None:
-    """Sets what training goes on from.
-
-    Args:
-        cfg: the config, with its ``work_dir``.
-        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest checkpoint of the work_dir if there is
-            one, anything else is a checkpoint.
-
-    Raises:
-        MissingPathError: if the checkpoint is not there.
-        CheckpointError: if it cannot be read, or has no state of training.
-    """
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
-    source = cfg.get('load_from')
-    if cfg.get('resume') and source is None:
-        listed = os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint'))
-        source = find_latest_checkpoint(cfg.work_dir) if listed else None
-        if source is not None:
-            advice = f'name one of the checkpoints in {cfg.work_dir}: --resume PATH'
-            check_file(source, f'{cfg.work_dir}/last_checkpoint names a checkpoint that is not there:', advice)
-        else:
-            return f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.'
-    if source is None or is_remote(source):
-        return None
-    check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
-    if cfg.get('resume'):
-        check_resumable(source)
-    else:
-        read_checkpoint(source)
-    return None
-
-
-def warn_of_old_run(cfg: Config) -> str | None:
-    """Says that the work_dir holds an earlier run, whose checkpoints of the same name training will replace."""
-    old = sorted(Path(cfg.work_dir).glob('*.pth'))
-    if cfg.get('resume') or not old:
-        return None
-    return (
-        f'{cfg.work_dir} holds {len(old)} checkpoint(s) of an earlier run, such as {old[0].name}: those of the '
-        f'same name will be replaced. --resume goes on from them, --work-dir names another folder.'
-    )
-
-
 def prepare_training(
     config: str | os.PathLike,
     *,
@@ -264,7 +221,7 @@ def prepare_training(
     Args:
         config: config file of MMSegmentation, MMPretrain or MMDetection.
         work_dir: folder of logs and checkpoints.
-        resume: see :func:`set_resume`.
+        resume: see :func:`.resume.set_resume`.
         amp: mixed precision.
         options: ``--cfg-options``.
         launcher: one of ``LAUNCHERS``.
@@ -283,7 +240,9 @@ def prepare_training(
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    return cfg, [note for note in (*notes, set_resume(cfg, resume), warn_of_old_run(cfg)) if note]
+    if launched_rank() == 0:
+        lock_work_dir(cfg.work_dir)
+    return cfg, [note for note in (*notes, *set_resume(cfg, resume, options)) if note]
 
 
 def prepare_config(
@@ -293,7 +252,7 @@ def prepare_config(
     cfg = load_config(config, options)
     import_plugin(cfg)
     set_work_dir(cfg, config, work_dir)
-    allow_checkpoint_classes()
+    guard_files(cfg)
     return cfg, [set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)]
 
 
@@ -301,6 +260,7 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Builds the runner that the config asks for, and logs the notes."""
     join_cpu_processes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointGuard())
     for note in notes:
         runner.logger.info(note)
     return runner

@@ -29,8 +29,8 @@ HEADS = {
 def covariances(loss) -> torch.Tensor:
     """(C, A, A) float64."""
     if loss.kind == 'low_rank':
-        return loss.covariance.matrices().double()
-    return as_matrices(loss.covariance.covariance, toy.CLASSES)
+        return loss.statistics.matrices().double()
+    return as_matrices(loss.statistics.covariance, toy.CLASSES)
 
 
 def expected_losses(logits, labels, weight, matrices, strength) -> torch.Tensor:
@@ -57,7 +57,7 @@ def test_heads_get_the_loss_of_equation_7(classifier, kind):
     value.backward()
     loss = network.head.loss_module
     labels = torch.cat([toy.ToyImages()[i]['data_samples'].gt_label for i in range(8, 20)])
-    assert loss.covariance.count.sum() == 20
+    assert loss.statistics.count.sum() == 20
     expected = expected_losses(seen['logits'].detach(), labels, layer.weight.detach(), covariances(loss), 1.5).mean()
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     assert layer.weight.grad.isfinite().all() and network.backbone.conv1.weight.grad.any()
@@ -143,7 +143,7 @@ def test_ignored_images_are_left_out(kind):
     labels = torch.tensor([0, 7, 2, 7, 1])
     out = head.loss_module(head.fc(features), labels, ignore_index=7)
     assert out[[1, 3]].tolist() == [0, 0] and (out[[0, 2, 4]] > 0).all()
-    assert head.loss_module.covariance.count.tolist() == [1, 1, 1, 0]
+    assert head.loss_module.statistics.count.tolist() == [1, 1, 1, 0]
     out = head.loss_module(head.fc(features), torch.full((5,), 7), ignore_index=7)
     out.sum().backward()
     assert not out.any() and not head.fc.weight.grad.any()
@@ -218,7 +218,7 @@ def test_evaluation_is_plain_cross_entropy_and_sees_no_statistics():
     data = toy.batch(network)
     with torch.no_grad():
         loss, logits = network(**data, mode='loss')['loss'], network.head(network.extract_feat(data['inputs']))
-    assert not network.head.loss_module.covariance.count.any()
+    assert not network.head.loss_module.statistics.count.any()
     labels = torch.cat([sample.gt_label for sample in data['data_samples']])
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, labels))
 
@@ -228,7 +228,7 @@ def test_a_second_call_in_one_iteration_does_not_update_again():
     head = network.head
     logits, labels = head.fc(torch.randn(4, 6)), torch.tensor([0, 1, 2, 2])
     assert torch.equal(head.loss_module(logits, labels), head.loss_module(logits, labels))
-    assert head.loss_module.covariance.count.sum() == 4
+    assert head.loss_module.statistics.count.sum() == 4
 
 
 def test_a_classifier_that_is_a_convolution():
@@ -311,7 +311,7 @@ def test_a_classifier_that_normalises_its_weight_is_refused():
 
 def test_an_unbound_loss_says_which_line_is_missing():
     loss, labels = ISDALoss().train(), torch.tensor([0, 1])
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
+    with pytest.raises(RuntimeError, match=r"default_hooks=dict\(isda=dict\(type='ISDAHook'\)\)"):
         loss(torch.zeros(2, 4), labels)
 
 
@@ -321,7 +321,7 @@ def test_a_copy_of_the_network_does_not_disturb_it():
     toy.losses(network)
     other = copy.deepcopy(network)
     toy.losses(other)
-    counts = [n.head.loss_module.covariance.count.sum() for n in (network, other)]
+    counts = [n.head.loss_module.statistics.count.sum() for n in (network, other)]
     assert counts[1] == 2 * counts[0]
 
 

@@ -64,7 +64,7 @@ def results():
 def test_two_processes_train_like_one_on_the_joined_batch(results, kind):
     """Guards statistics pooled after the table is made, means of means, and a class that one rank lacks."""
     one = steps(network(kind), SHARES[0] + SHARES[1])
-    assert one['head.loss_module.covariance.count'][3] > 0
+    assert one['head.loss_module.statistics.count'][3] > 0
     for key, expected in one.items():
         ranks = [results[rank, kind][key] for rank in (0, 1)]
         if key == 'loss':

@@ -31,8 +31,8 @@ def test_losses_find_the_classifier_of_the_nearest_owner():
     model = nn.ModuleDict(dict(a=Head(Loss()), b=Head(Loss())))
     bound = bind_isda_losses(model)
     assert list(bound) == ['a', 'b']
-    assert bound['a']._tap.classifier is model['a'].fc and bound['b']._tap.classifier is model['b'].fc
-    assert bound['a'].covariance.covariance.shape == (3, 4)
+    assert bound['a'].tap.classifier is model['a'].fc and bound['b'].tap.classifier is model['b'].fc
+    assert bound['a'].statistics.covariance.shape == (3, 4)
 
 
 def test_two_losses_of_one_head_share_a_tap_and_keep_their_own_statistics():
@@ -43,18 +43,18 @@ def test_two_losses_of_one_head_share_a_tap_and_keep_their_own_statistics():
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     for loss in head.losses:
         loss(labels)
-        assert loss.covariance.count.tolist() == [2, 2, 2]
+        assert loss.statistics.count.tolist() == [2, 2, 2]
 
 
 def test_binding_twice_changes_nothing():
     """Guards statistics that a second Runner.train would reset or count twice."""
     head = Head(Loss())
     model = nn.ModuleDict(dict(head=head))
-    statistics = bind_isda_losses(model)['head'].covariance
-    assert bind_isda_losses(model)['head'].covariance is statistics
+    statistics = bind_isda_losses(model)['head'].statistics
+    assert bind_isda_losses(model)['head'].statistics is statistics
     head.fc(torch.randn(2, 4))
     head.losses[0](torch.tensor([0, 1]))
-    assert head.losses[0]._tap.take() is None
+    assert head.losses[0].tap.take() is None
     assert statistics.count.sum() == 2
 
 
@@ -67,7 +67,7 @@ def test_a_second_call_in_one_iteration_does_not_update_again():
         head.fc(torch.randn(2, 4))
         first = head.losses[0](labels)
         assert torch.equal(first, head.losses[0](labels))
-        assert head.losses[0].covariance.count.sum() == 2 * calls
+        assert head.losses[0].statistics.count.sum() == 2 * calls
 
 
 def test_logits_of_another_classifier_are_refused():
@@ -96,22 +96,22 @@ def test_a_classifier_that_stops_to_run_is_noticed():
 def test_statistics_follow_the_classifier_to_its_device():
     """Guards a checkpoint that is loaded before the loss is tied: its statistics begin on the CPU."""
     loss = Loss()
-    state = {'covariance.count': torch.ones(3).long(), 'covariance.mean': torch.ones(3, 4)}
-    loss.load_state_dict({**state, 'covariance.covariance': torch.ones(3, 4)})
+    state = {'statistics.count': torch.ones(3).long(), 'statistics.mean': torch.ones(3, 4)}
+    loss.load_state_dict({**state, 'statistics.covariance': torch.ones(3, 4)})
     head = Head(loss).to('meta')
-    loss.covariance.to_empty(device='cpu')
+    loss.statistics.to_empty(device='cpu')
     bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    assert loss.covariance.mean.device.type == 'meta'
+    assert loss.statistics.mean.device.type == 'meta'
 
 
 def test_without_augmentation_nothing_is_tied():
     loss = Loss(lambda_0=0)
     assert bind_isda_losses(nn.ModuleDict(dict(head=Head(loss)))) == {}
-    assert loss.covariance is None and not loss.state_dict()
+    assert loss.statistics is None and not loss.state_dict()
 
 
 def test_an_unbound_loss_says_which_line_is_missing():
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
+    with pytest.raises(RuntimeError, match=r"default_hooks=dict\(isda=dict\(type='ISDAHook'\)\)"):
         Loss()(torch.tensor([0]))
 
 

@@ -61,7 +61,7 @@ def results():
 def test_two_processes_train_like_one_on_the_joined_batch(results, augment_at):
     """Guards statistics pooled after the table is made, means of means, and a class that one rank lacks."""
     one = step(network(augment_at), SHARES[0] + SHARES[1])
-    assert one['decode_head.loss_decode.covariance.count'][3] > 0
+    assert one['decode_head.loss_decode.statistics.count'][3] > 0
     for key, expected in one.items():
         ranks = [results[rank, augment_at][key] for rank in (0, 1)]
         if 'loss_isda' in key:
