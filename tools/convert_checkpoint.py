@@ -1,9 +1,12 @@
 """Makes a pretrained ResNet, ResNeXt or DenseNet ready for MMDetection, MMPretrain or MMSegmentation.
 
 The source is a checkpoint of MMPretrain, a bare state dict with torchvision's names (as the authors of ISDA released)
-or a training checkpoint whose entry `state_dict` has them; network and kind of source are found out:
+or a training checkpoint whose entry `state_dict` has them, or a file of MIT CSAIL, which the Cityscapes configs start
+from (http://sceneparsing.csail.mit.edu/model/pretrained_resnet/resnet{50,101}-imagenet.pth); network and kind of source
+are found out:
 
     python tools/convert_checkpoint.py work_dirs/resnet50_isda/epoch_300.pth pretrained/resnet50_isda.pth
+    python tools/convert_checkpoint.py resnet101-imagenet.pth pretrained/resnet101_csail.pth --target mmseg
 """
 
 import argparse

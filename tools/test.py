@@ -39,7 +39,7 @@ def main() -> None:
     args = parse_args()
     from mmengine.dist import is_main_process
 
-    from mmseg_isda.checkpoints.reading import check_weights
+    from mmseg_isda.checkpoints.fit import check_weights
     from mmseg_isda.commands.launch import build_runner
     from mmseg_isda.commands.testing import prepare_testing, refuse_existing, use_tta, write_scores
 

@@ -17,17 +17,17 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import MODELS, RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from ..checkpoints.reading import allow_checkpoint_classes, check_resumable, read_checkpoint
+from ..checkpoints.hook import CheckpointGuard
 from ..config_tree import iter_dicts, type_name
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
 from ..toolkits import toolkit_of
-from .outcome import LAUNCHER_RANKS
-from .outcome import launched_rank as launched_rank
+from .outcome import LAUNCHER_RANKS, launched_rank
 from .outcome import run_command as run_command
-from .preflight import READ_BY_RUNNER, check_data, check_options, check_pretrained, is_remote
+from .preflight import READ_BY_RUNNER, check_data, check_options
+from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
 LAUNCHERS = ('none', *LAUNCHER_RANKS)
@@ -37,7 +37,7 @@ LAUNCHERS = ('none', *LAUNCHER_RANKS)
 
 
 def load_config(path: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
-    """Reads a config and merges ``--cfg-options`` into it.
+    """Read a config and merge ``--cfg-options`` into it.
 
     Args:
         path: config file.
@@ -104,7 +104,7 @@ def import_plugin(cfg: Config) -> None:
 
 
 def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> None:
-    """Sets the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
+    """Set the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
 
 
@@ -137,7 +137,7 @@ def add_isda_hook(cfg: Config) -> str | None:
 
 
 def replace_sync_bn(cfg: Config) -> str | None:
-    """Replaces synchronised batch normalisation, which the CPU does not have, by the plain one."""
+    """Replace synchronized batch normalization, which the CPU does not have, by the plain one."""
     if get_device() != 'cpu':
         return None
     replaced = [node for _, node in iter_dicts(cfg.get('model') or {}) if type_name(node.get('type')) in SYNC_BN]
@@ -150,7 +150,7 @@ def replace_sync_bn(cfg: Config) -> str | None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> str | None:
-    """Sets the launcher; without an accelerator, the processes talk through gloo.
+    """Set the launcher; without an accelerator, the processes talk through gloo.
 
     Raises:
         OptionError: if the launcher's environment variables are missing.
@@ -184,7 +184,7 @@ def set_launcher(cfg: Config, launcher: str) -> str | None:
 
 
 def join_cpu_processes(cfg: Config) -> None:
-    """Joins the process group where there is no accelerator; MMEngine's own way there selects a CUDA device first."""
+    """Join the process group where there is no accelerator; MMEngine's own way there selects a CUDA device first."""
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
         return
@@ -200,7 +200,7 @@ def join_cpu_processes(cfg: Config) -> None:
 
 
 def set_amp(cfg: Config) -> None:
-    """Turns on mixed precision with dynamic loss scaling.
+    """Turn on mixed precision with dynamic loss scaling.
 
     Raises:
         OptionError: if the optimizer wrapper is another one than ``OptimWrapper``, or there is no accelerator.
@@ -215,66 +215,46 @@ def set_amp(cfg: Config) -> None:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
-def set_resume(cfg: Config, resume: str | None) -> str | None:
-    """Sets what training goes on from.
+def prepare_training(
+    config: str | os.PathLike, *, resume: str | None = None, options: Mapping[str, Any] | None = None, **others: Any
+) -> tuple[Config, list[str]]:
+    """Return the config that a runner trains from, checked as far as it can be before anything is built.
+
+    From then on the work dir is this process's own.
 
     Args:
-        cfg: the config, with its ``work_dir``.
-        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest checkpoint of the work_dir if there is
-            one, anything else is a checkpoint.
+        config: config file of MMSegmentation, MMPretrain or MMDetection, or the name of a shipped one.
+        resume: see :func:`.resume.set_resume`.
+        options: ``--cfg-options``.
+        **others: see :func:`configure_training`.
+
+    Returns:
+        The config and the notes for the log.
 
     Raises:
-        MissingPathError: if the checkpoint is not there.
-        CheckpointError: if it cannot be read, or has no state of training.
+        UserError: for anything that the user can mend.
     """
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
-    source = cfg.get('load_from')
-    if cfg.get('resume') and source is None:
-        listed = os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint'))
-        source = find_latest_checkpoint(cfg.work_dir) if listed else None
-        if source is not None:
-            advice = f'name one of the checkpoints in {cfg.work_dir}: --resume PATH'
-            check_file(source, f'{cfg.work_dir}/last_checkpoint names a checkpoint that is not there:', advice)
-        else:
-            return f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.'
-    if source is None or is_remote(source):
-        return None
-    check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
-    if cfg.get('resume'):
-        check_resumable(source)
-    else:
-        read_checkpoint(source)
-    return None
+    cfg, notes = configure_training(config, options=options, **others)
+    check_pretrained(cfg)  # MMEngine reads them even when it resumes
+    if launched_rank() == 0:
+        lock_work_dir(cfg.work_dir)
+    return cfg, [*notes, *set_resume(cfg, resume, options)]
 
 
-def warn_of_old_run(cfg: Config) -> str | None:
-    """Says that the work_dir holds an earlier run, whose checkpoints of the same name training will replace."""
-    old = sorted(Path(cfg.work_dir).glob('*.pth'))
-    if cfg.get('resume') or not old:
-        return None
-    return (
-        f'{cfg.work_dir} holds {len(old)} checkpoint(s) of an earlier run, such as {old[0].name}: those of the '
-        f'same name will be replaced. --resume goes on from them, --work-dir names another folder.'
-    )
-
-
-def prepare_training(
+def configure_training(
     config: str | os.PathLike,
     *,
     work_dir: str | None = None,
-    resume: str | None = None,
     amp: bool = False,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     seed: int | None = None,
 ) -> tuple[Config, list[str]]:
-    """Makes the config that a runner trains from, and checks all that can be checked before anything is built.
+    """Return the config of a training, before it is known what it goes on from.
 
     Args:
-        config: config file of MMSegmentation, MMPretrain or MMDetection.
+        config: see :func:`prepare_training`.
         work_dir: folder of logs and checkpoints.
-        resume: see :func:`set_resume`.
         amp: mixed precision.
         options: ``--cfg-options``.
         launcher: one of ``LAUNCHERS``.
@@ -292,25 +272,25 @@ def prepare_training(
     if seed is not None:
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    return cfg, [note for note in (*notes, set_resume(cfg, resume), warn_of_old_run(cfg)) if note]
+    return cfg, notes
 
 
 def prepare_config(
     config: str | os.PathLike, work_dir: str | None, options: Mapping[str, Any] | None, launcher: str
-) -> tuple[Config, list[str | None]]:
-    """Does what training and testing have in common; returns the config and notes, of which some are ``None``."""
+) -> tuple[Config, list[str]]:
+    """Do what training and testing have in common; return the config and the notes for the log."""
     cfg = load_config(config, options)
     import_plugin(cfg)
     set_work_dir(cfg, config, work_dir)
-    allow_checkpoint_classes()
-    return cfg, [set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)]
+    guard_files(cfg)
+    return cfg, [note for note in (set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)) if note]
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
-    """Builds the runner that the config asks for, and logs the notes."""
+    """Build the runner that the config asks for, and log the notes."""
     join_cpu_processes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointGuard())
     for note in notes:
         runner.logger.info(note)
     return runner

@@ -18,14 +18,14 @@ LAUNCHER_RANKS = {
 
 
 def run_command(main: Callable[[], Any]) -> int:
-    """Run a command and return its exit status: what it returns or 0; 2 after one line for what the user can mend."""
+    """Run a command and return its exit status: what it returns or 0; after one line for what the user can mend, 2."""
     try:
         status = main()
     except UserError as error:
         if launched_rank() == 0:
             print(f'error: {error}', file=sys.stderr)
         leave_processes()
-        return 2
+        return error.status
     # Not after other errors: to leave may wait for the other processes, and the traceback must be seen at once.
     leave_processes()
     return status or 0

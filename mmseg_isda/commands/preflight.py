@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from ..config_tree import iter_datasets as iter_datasets
 from ..config_tree import iter_dicts, type_name
 from ..errors import ExistingPathError, MissingPathError, OptionError
-from ..files import check_file
+from ..files import check_file, is_remote
 from ..toolkits import find_hint
 
 # Settings that take keys of the user's own, so that a new one below them is no typing mistake.
@@ -29,11 +29,6 @@ READ_BY_RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'se
 }
 README_HINT = 'section "Data" of README.md says how to get the data'
 ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path names something that only a storage backend can look for, such as ``s3://...``."""
-    return '://' in path
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -214,18 +209,3 @@ def _downloads(dataset: Mapping) -> bool:
     """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
     kind = type_name(dataset.get('type'))
     return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST')) and dataset.get('download', True)
-
-
-def check_pretrained(cfg: Config) -> None:
-    """Looks for the local files of weights that a model is to start from.
-
-    Raises:
-        MissingPathError: naming the missing file and the setting.
-    """
-    for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
-        key = 'checkpoint' if node.get('type') == 'Pretrained' else 'pretrained'
-        source = node.get(key)
-        if isinstance(source, str) and not is_remote(source):
-            setting = where if key == 'checkpoint' else f'{where}.{key}'
-            hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
-            check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))

@@ -13,8 +13,9 @@ from mmengine.config import Config, ConfigDict
 
 from ..checkpoints.reading import read_checkpoint
 from ..errors import ExistingPathError, OptionError
+from ..files import is_remote
 from .launch import prepare_config
-from .preflight import check_data, is_remote, iter_datasets, type_name
+from .preflight import check_data, iter_datasets, type_name
 
 TTA_MODELS = {'mmseg': 'SegTTAModel', 'mmpretrain': 'AverageClsScoreTTA', 'mmdet': 'DetTTAModel'}
 # Each toolkit's hook that paints predictions, turned on; and its setting for the folder, where it has one.
