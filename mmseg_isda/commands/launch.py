@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch.distributed as dist
@@ -21,12 +23,14 @@ from mmengine.runner import Runner
 
 from ..checkpoints.hook import CheckpointGuard
 from ..config_tree import iter_dicts, type_name
-from ..errors import MissingPathError, OptionError
-from ..files import check_file
-from ..toolkits import toolkit_of
+from ..errors import OptionError
+from ..files import first_line
+from ..toolkits import TOOLKITS, Toolkit, toolkit_of
+from .checked_runner import CheckedRunner
+from .config import base_files, find_config
 from .outcome import LAUNCHER_RANKS, launched_rank
 from .outcome import run_command as run_command
-from .preflight import READ_BY_RUNNER, check_data, check_options
+from .preflight import READ_BY_RUNNER, check_data, check_options, check_settings
 from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
@@ -36,27 +40,35 @@ LAUNCHERS = ('none', *LAUNCHER_RANKS)
 # --- the config ------------------------------------------------------------------------------------------------------
 
 
-def load_config(path: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
+def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file.
-        options: dotted keys and their values.
+        name: config file, or the name of a shipped config.
+        options: keys and their values.
 
     Raises:
         MissingPathError: if the file, or one that it builds on, is missing.
-        OptionError: if the file is of no config format, or an option names no place in the config.
+        OptionError: if the file is no config, or an option names no place in the config.
     """
-    check_file(path, 'config')
+    path = find_config(name)
+    files = [str(file) for file in base_files(path)]
     try:
         cfg = Config.fromfile(path)
-    except FileNotFoundError as error:
-        raise MissingPathError(f'config {path} builds on a file that is not there: {error}') from error
-    except OSError as error:
-        raise OptionError(f'config {path} cannot be read: {error}') from error
+    except Exception as error:  # a config is a program
+        lines = [f', line {frame.lineno}' for frame in extract_tb(error.__traceback__) if frame.filename == files[0]]
+        missing = _missing_toolkit(error)
+        reason = f'{missing.title} is not installed' if missing else f'{type(error).__name__}: {first_line(error)}'
+        raise OptionError(f'config {path}{"".join(lines[-1:])} cannot be read: {reason}') from error
     if options:
         set_options(cfg, options)
     return cfg
+
+
+def _missing_toolkit(error: BaseException | None) -> Toolkit | None:
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__ or error.__context__
+    return TOOLKITS.get(getattr(error, 'name', None) or '')
 
 
 def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
@@ -99,13 +111,23 @@ def _option_names(loss: type) -> set[str]:
 
 
 def import_plugin(cfg: Config) -> None:
-    """Import the part of this package that registers losses, data sets and heads in the config's toolkit."""
-    importlib.import_module(toolkit_of(cfg).plugin)
+    """Import the part of this package that registers losses, data sets and heads in the config's toolkit.
+
+    Raises:
+        OptionError: if the toolkit is not installed or cannot be imported.
+    """
+    toolkit = toolkit_of(cfg)
+    if find_spec(toolkit.package) is None:
+        raise OptionError(f'{cfg.filename} is a config of {toolkit.title}, which is not installed')
+    try:
+        importlib.import_module(toolkit.plugin)
+    except (ImportError, AssertionError) as error:  # toolkits assert the versions of one another
+        raise OptionError(f'{toolkit.title} is installed but cannot be imported: {first_line(error)}') from error
 
 
-def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> None:
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
     """Set the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
-    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(cfg.filename).stem)
 
 
 def tapped_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
@@ -271,6 +293,7 @@ def configure_training(
         set_amp(cfg)
     if seed is not None:
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
+    check_settings(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     return cfg, notes
 
@@ -281,7 +304,7 @@ def prepare_config(
     """Do what training and testing have in common; return the config and the notes for the log."""
     cfg = load_config(config, options)
     import_plugin(cfg)
-    set_work_dir(cfg, config, work_dir)
+    set_work_dir(cfg, work_dir)
     guard_files(cfg)
     return cfg, [note for note in (set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)) if note]
 
@@ -289,7 +312,7 @@ def prepare_config(
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the runner that the config asks for, and log the notes."""
     join_cpu_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else CheckedRunner.from_cfg(cfg)
     runner.register_hook(CheckpointGuard())
     for note in notes:
         runner.logger.info(note)
