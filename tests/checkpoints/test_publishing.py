@@ -42,7 +42,7 @@ def source(tmp_path):
 
 def test_low_rank_statistics_are_found_whole():
     """Guards their factors, 131 MB at ImageNet's size."""
-    state = _statistics('head.loss_module') | {'head.loss_module.covariance.factor': torch.ones(2)}
+    state = _statistics('head.loss_module') | {'head.loss_module.statistics.factor': torch.ones(2)}
     assert set(find_statistics(state | {'head.fc.factor': torch.ones(2)})) == set(state)
 
 
@@ -89,9 +89,9 @@ def test_statistics_are_told_from_weights_of_like_names():
     )
     ours |= _statistics('head.loss_module') | _statistics('decode_head.loss_decode.losses.0')
     theirs = _statistics('backbone') | _statistics('decode_head.whitening')
-    theirs |= {'decode_head.loss_decode.covariance.scale': torch.ones(1), 'head.loss.covariance_mean': torch.ones(1)}
+    theirs |= {'decode_head.loss_decode.statistics.scale': torch.ones(1), 'head.loss.covariance_mean': torch.ones(1)}
     theirs |= _statistics('head.lossless_coder')
-    theirs |= {'decode_head.loss_decode.mean': torch.ones(1), 'covariance.count': torch.ones(1)}
+    theirs |= {'decode_head.loss_decode.mean': torch.ones(1), 'statistics.count': torch.ones(1)}
     assert set(find_statistics(ours | theirs)) == set(ours)
 
 

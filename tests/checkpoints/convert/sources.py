@@ -84,7 +84,7 @@ def as_mmpretrain(network: nn.Module, backbone: dict, mmpretrain_models) -> dict
     classifier = network.classifier if hasattr(network, 'classifier') else network.fc
     state |= {f'head.fc.{key}': value for key, value in classifier.state_dict().items()}
     for name in ('count', 'mean', 'covariance'):
-        state[f'head.loss_module.covariance.{name}'] = torch.ones(5)
+        state[f'head.loss_module.statistics.{name}'] = torch.ones(5)
     ema = {'steps': torch.tensor(3)} | {f'module.{key}': value + 1 for key, value in state.items()}
     meta = dict(epoch=1, dataset_meta=dict(classes=tuple('abcde')))
     return dict(meta=meta, state_dict=state, ema_state_dict=ema, optimizer={}, message_hub={})

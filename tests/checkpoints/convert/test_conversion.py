@@ -169,7 +169,7 @@ def test_every_name_is_accounted_for(resnet18, tmp_path):
     assert done.mapped.keys() | done.dropped.keys() == content['state_dict'].keys() | entries
     assert not done.mapped.keys() & done.dropped.keys()
     assert {name for name, why in done.dropped.items() if 'statistics' in why} == {
-        f'head.loss_module.covariance.{name}' for name in ('count', 'mean', 'covariance')
+        f'head.loss_module.statistics.{name}' for name in ('count', 'mean', 'covariance')
     }
     assert 'before averaging' in done.dropped['ema_state_dict']
     written = torch.load(tmp_path / 'out.pth', weights_only=True)
@@ -205,9 +205,9 @@ def test_half_precision_becomes_float32(resnet18):
 
 
 def test_extra_tensors_beside_the_network_are_dropped_and_named(resnet18):
-    extra = {'criterion.weight': torch.ones(3), 'covariance.mean': torch.ones(2)}
+    extra = {'criterion.weight': torch.ones(3), 'statistics.mean': torch.ones(2)}
     done = convert_weights(as_bare(resnet18) | extra, 'mmdet')
-    assert {'criterion.weight', 'covariance.mean'} <= done.dropped.keys()
+    assert {'criterion.weight', 'statistics.mean'} <= done.dropped.keys()
     assert done.state_dict.keys() == convert_weights(as_bare(resnet18), 'mmdet').state_dict.keys()
 
 
