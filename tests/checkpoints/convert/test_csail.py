@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmseg.models.backbones import ResNetV1c
-from torch.nn import functional as F
-
 from mmseg_isda.checkpoints.csail import convert_csail_file, convert_csail_resnet
+from torch.nn import functional as F
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert_csail_resnet.py'
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
