@@ -84,7 +84,8 @@ class TinyModel(BaseModel):
             backbone['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
         self.backbone, self.fc = MODELS.build(backbone), nn.Linear(8, classes)
         self.loss_cls = Loss()
-        self.register_buffer('ballast', torch.zeros(ballast))
+        if ballast:
+            self.register_buffer('ballast', torch.zeros(ballast))
 
     def forward(self, inputs: torch.Tensor, label: torch.Tensor, mode: str = 'loss') -> Any:
         logits = self.fc(self.backbone(inputs))
