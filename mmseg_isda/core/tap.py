@@ -101,8 +101,8 @@ class ClassifierTap:
         """
         if logits.shape[1] != len(self.classifier.weight):
             raise ValueError(
-                f'the logits have {logits.shape[1]} classes, but {self.name} has {len(self.classifier.weight)} outputs: '
-                f'name the layer that makes the logits by classifier=... of the loss'
+                f'the logits have {logits.shape[1]} classes, but {self.name} has {len(self.classifier.weight)} '
+                f'outputs: name the layer that makes the logits by classifier=... of the loss'
             )
         if logits.grad_fn is None:
             raise RuntimeError(

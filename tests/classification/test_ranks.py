@@ -27,7 +27,7 @@ def steps(network, indices) -> dict[str, torch.Tensor]:
         losses['loss'].backward()
     results = {'loss': losses['loss'].detach()}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(kind):

@@ -24,7 +24,7 @@ def step(network, indices) -> dict[str, torch.Tensor]:
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     results = {key: value.detach() for key, value in losses.items() if 'loss' in key}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(augment_at):
