@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -139,15 +139,18 @@ def sweep(path: Path, task: Task, stage: str, num_labels: int, settings: list[di
     return done
 
 
-def paired(done: dict, stage: str, num_labels: int, setting: dict, seeds: range, key: str = 'test') -> np.ndarray:
+def paired(
+    done: dict, stage: str, num_labels: int, setting: dict, seeds: Iterable[int], key: str = 'test'
+) -> np.ndarray:
     """(S,) differences to cross entropy of the same seed."""
     ours, base = (done[f'{stage} {num_labels} {name_of(s)}'] for s in (setting, {}))
     return np.array([ours[str(seed)][key] - base[str(seed)][key] for seed in seeds])
 
 
-def best(done: dict, num_labels: int, family: list[dict], seeds: range) -> dict:
-    """Return the setting of a family that scores best in the stage ``choose``."""
-    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, seeds).mean())
+def best(done: dict, num_labels: int, family: list[dict]) -> dict:
+    """Return the setting of a family that scores best in the stage ``choose``, on the seeds that all of it have."""
+    seeds = set.intersection(*(set(done[f'choose {num_labels} {name_of(setting)}']) for setting in [{}, *family]))
+    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, sorted(seeds)).mean())
 
 
 def rows(done: dict, stage: str, num_labels: int, settings: list[dict], seeds: range) -> Iterator[str]:
@@ -172,6 +175,7 @@ def main() -> None:
     parser.add_argument('--task', choices=('digits', 'photos'), default='digits')
     parser.add_argument('--photos', type=Path, default=Path('data/cifar10/train.tar.xz'), help='of the task photos')
     parser.add_argument('--labels', type=int, default=10, help='labeled images a class')
+    parser.add_argument('--chosen-at', type=int, help='report settings chosen at this number of labels')
     parser.add_argument('--seeds', type=int, help='default: 6 to choose, 24 to report')
     parser.add_argument('--families', nargs='+', choices=FAMILIES, default=list(FAMILIES), metavar='NAME')
     parser.add_argument('--folder', type=Path, default=Path('work_dirs/few_labels'), help='of the results')
@@ -184,8 +188,7 @@ def main() -> None:
     settings = [setting for family in families.values() for setting in family]
     if args.stage == 'report':
         chosen = json.loads(path.read_text())
-        seen = range(6)
-        settings = [best(chosen, args.labels, family, seen) for family in families.values()]
+        settings = [best(chosen, args.chosen_at or args.labels, family) for family in families.values()]
     done = sweep(path, task, args.stage, args.labels, settings, seeds)
     print('\n'.join(rows(done, args.stage, args.labels, settings, seeds)))
 
