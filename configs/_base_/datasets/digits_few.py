@@ -28,9 +28,7 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='SubsetDataset', part='rest', num_images=100, dataset=half, pipeline=[dict(type='PackInputs')]
-    ),
+    dataset=dict(type='SubsetDataset', part='rest', num_images=100, dataset=half, pipeline=[dict(type='PackInputs')]),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='Accuracy', topk=(1,))

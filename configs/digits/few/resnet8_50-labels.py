@@ -1,4 +1,4 @@
-_base_ = './resnet8_10-labels.py'
+_base_ = ['./resnet8_10-labels.py']
 
 train_dataloader = dict(dataset=dict(num_images=500))
 val_dataloader = dict(dataset=dict(num_images=500))
