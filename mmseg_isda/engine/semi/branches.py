@@ -41,7 +41,11 @@ class MultiBranch:
         }
 
     def __call__(self, results: dict) -> dict | None:
-        packed = {name: pipeline(deepcopy(results)) for name, pipeline in self.branch_pipelines.items()}
+        last = list(self.branch_pipelines)[-1]
+        packed = {
+            name: pipeline(results if name == last else deepcopy(results))
+            for name, pipeline in self.branch_pipelines.items()
+        }
         if None in packed.values():
             return None  # The data set draws another sample.
         keys = {key for view in packed.values() for key in view}
