@@ -11,12 +11,12 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ...engine.semi import RampUp, SemiTrainCfg, batch_statistics_only, consistency_term
+from ...engine.semi import StudentMixin, batch_statistics_only, consistency_term
 from ...engine.semi.branches import STUDENT, SUP, with_branches
 
 
 @MODELS.register_module()
-class SemiSupervisedClassifier(ImageClassifier):
+class SemiSupervisedClassifier(StudentMixin, ImageClassifier):
     r"""``ImageClassifier`` with the loss of Eq. 19 on batches of labeled and unlabeled images.
 
     .. math:: L = L_{labeled} + \eta_1 L_{unlabeled} + \eta_2 L_{regularization}
@@ -56,30 +56,10 @@ class SemiSupervisedClassifier(ImageClassifier):
     ) -> None:
         if train_cfg:
             raise ValueError(f'SemiSupervisedClassifier takes no batch augmentations, got train_cfg={train_cfg}')
-        branches = with_branches(data_preprocessor or {}, 'ClsDataPreprocessor', stack=True)
+        branches = with_branches(data_preprocessor, MODELS, 'ClsDataPreprocessor', stack=True)
         super().__init__(*args, data_preprocessor=branches, **kwargs)
         self.method = MODELS.build(method)
-        self.semi_train_cfg = SemiTrainCfg(**(semi_train_cfg or {}))
-        self.rampup = RampUp(**self.semi_train_cfg.rampup)
-        self._teacher: list[SemiSupervisedClassifier] = []  # a list, as a teacher is no part of its student
-        self._num_labeled: int | None = None
-
-    def attach_teacher(self, teacher: SemiSupervisedClassifier) -> None:
-        """Take the averaged model of ``MeanTeacherHook``."""
-        self._teacher = [teacher]
-
-    @property
-    def teacher(self) -> SemiSupervisedClassifier:
-        """The averaged model.
-
-        Raises:
-            RuntimeError: if there is none.
-        """
-        if not self._teacher:
-            raise RuntimeError(
-                'there is no teacher: add default_hooks=dict(mean_teacher=dict(type="MeanTeacherHook")) to the config'
-            )
-        return self._teacher[0]
+        self.init_student(semi_train_cfg)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return (N, C) logits of preprocessed images."""
@@ -95,14 +75,12 @@ class SemiSupervisedClassifier(ImageClassifier):
         Raises:
             ValueError: if a branch is missing, or the share of labeled images changes between batches.
         """
-        self._check_branches(inputs)
+        self.check_branches(inputs, self.method.branches)
         losses, logits = self._both_passes(inputs[SUP], inputs[STUDENT], data_samples[SUP])
         losses = {f'sup_{name}': value for name, value in losses.items()}
-        config, weight = self.semi_train_cfg, self.semi_train_cfg.eta_2 * self.rampup()
+        config, weight = self.semi_train_cfg, self.unsup_weight()
         if config.eta_1:
-            confident = None
-            if config.confidence:
-                confident = logits.detach().softmax(1).amax(1) >= config.confidence
+            confident = logits.detach().softmax(1).amax(1) >= config.confidence
             term = consistency_term(self.head.loss_module, logits, sample_weight=confident)
             losses['unsup_loss_isda'] = config.eta_1 * term
         losses['unsup_loss_consistency'] = weight * self.method(self, logits, inputs, data_samples[STUDENT])
@@ -123,19 +101,3 @@ class SemiSupervisedClassifier(ImageClassifier):
         features, size = self.extract_feat(torch.cat([labeled, unlabeled])), len(labeled)
         losses = self.head.loss(tree_map(lambda x: x[:size], features), data_samples)
         return losses, self.head(tree_map(lambda x: x[size:], features))
-
-    def _check_branches(self, inputs: dict[str, Tensor]) -> None:
-        missing = [name for name in (SUP, STUDENT, *self.method.branches) if name not in inputs]
-        if missing:
-            raise ValueError(
-                f'a batch has no images of the branch {missing[0]!r}, only of {", ".join(inputs)}: each batch needs '
-                f'labeled and unlabeled images (MultiSourceSampler, with the batch_size of its data loader), and the '
-                f'pipeline of the unlabeled ones a view for each branch'
-            )
-        size = len(inputs[SUP])
-        self._num_labeled = self._num_labeled or size
-        if size != self._num_labeled:
-            raise ValueError(
-                f'a batch has {size} labeled images, the first one had {self._num_labeled}: batch_size of the data '
-                f'loader must be that of its MultiSourceSampler'
-            )
