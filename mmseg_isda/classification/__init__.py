@@ -2,6 +2,7 @@
 
 from . import baselines, networks, semi  # noqa: F401
 from .datasets import HandwrittenDigits, SmallImageDataset
+from .explicit import ExplicitSDALoss
 from .holdout import HoldOutDataset
 from .losses import ISDALoss
 from .meters import LastEpochsMean
@@ -12,6 +13,7 @@ __all__ = [
     'SVHN',
     'CIFARAutoAugment',
     'ClippedCutout',
+    'ExplicitSDALoss',
     'HandwrittenDigits',
     'HoldOutDataset',
     'ISDALoss',
