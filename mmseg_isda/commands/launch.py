@@ -98,21 +98,28 @@ def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
 
 
-def isda_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
-    """Yields the class and the settings of each loss in the config's model that builds on ISDALossBase."""
-    from ..engine.loss import ISDALossBase
+def tapped_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
+    """Yield the class and the settings of each loss of this package in the config's model, by the registries."""
+    from ..engine.binding import is_tapped_loss
 
     with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         for _, node in iter_dicts(cfg.get('model') or {}):
             kind = node.get('type')
             found = registry.get(kind) if isinstance(kind, str) else kind
-            if isinstance(found, type) and issubclass(found, ISDALossBase):
+            if isinstance(found, type) and is_tapped_loss(found):
                 yield found, node
 
 
+def isda_losses(cfg: Config) -> list[dict]:
+    """Return the settings of each loss in the config's model that augments."""
+    from ..engine.loss import ISDALossBase
+
+    return [node for kind, node in tapped_losses(cfg) if issubclass(kind, ISDALossBase)]
+
+
 def uses_isda(cfg: Config) -> bool:
-    """Whether any ``type`` in the config's model is an ISDA loss, by looking it up in the registries."""
-    return any(True for _ in isda_losses(cfg))
+    """Whether the config's model has a loss that ``ISDAHook`` is to bind."""
+    return any(True for _ in tapped_losses(cfg))
 
 
 def add_isda_hook(cfg: Config) -> str | None:

@@ -140,7 +140,7 @@ def set_lambda(cfg: Config, lambda_0: float) -> None:
     Raises:
         OptionError: if there is none.
     """
-    settings = [node for loss, node in isda_losses(cfg) if loss.is_augmenting]
+    settings = isda_losses(cfg)
     for node in settings:
         node['lambda_0'] = lambda_0
     if not settings:

@@ -24,9 +24,10 @@ def isda_cross_entropy(
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
     avg_non_ignore: bool = False,
-    augment_at: str = 'label',
+    augment_at: str = 'feature',
     feature_size: tuple[int, int] | None = None,
     align_corners: bool = False,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     r"""Cross entropy of logits that are shifted according to the label: the upper bound of Eq. 7.
 
@@ -46,11 +47,14 @@ def isda_cross_entropy(
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
         avg_non_ignore: count only pixels that are not ignored in that default.
-        augment_at: ``'label'``: each pixel is shifted by its own label; ``'feature'``: the shift is made at
-            ``feature_size`` with labels taken by nearest neighbour and up-sampled bilinearly like the logits. As
-            up-sampling is linear, the latter equals shifting the logits before the up-sampling.
-        feature_size: (h, w) of the features, for ``augment_at='feature'``.
+        augment_at: ``'feature'``: the shift is made at ``feature_size`` with labels taken by nearest neighbor and
+            up-sampled bilinearly like the logits, which equals shifting the logits before the up-sampling, as that is
+            linear; ``'label'``: each pixel is shifted by its own label.
+        feature_size: (h, w) of the features, for ``augment_at='feature'``; by default that of the labels, where both
+            placements are the same.
         align_corners: of the bilinear up-sampling, for ``augment_at='feature'``.
+        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; the logits are
+            raised by the table of the hard label. Beyond the paper.
 
     Returns:
         A scalar, or the shape of ``labels`` for ``reduction='none'``.
@@ -60,12 +64,14 @@ def isda_cross_entropy(
             ``avg_factor`` with ``reduction='sum'``.
     """
     _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size)
+    check_smoothing(label_smoothing)
     num_classes = logits.shape[1]
+    options = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
     try:
         if shift is not None:
             logits = _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners)
-        loss = F.cross_entropy(logits, labels, weight=class_weight, reduction='none', ignore_index=ignore_index)
-    except IndexError:  # On the CPU the look-ups find a bad label at no cost, but do not say where it comes from.
+        loss = F.cross_entropy(logits, labels, weight=class_weight, reduction='none', **options)
+    except (IndexError, RuntimeError):  # On the CPU the look-ups find a bad label at no cost, but do not name it.
         check_labels(labels, num_classes, ignore_index)
         raise
     if avg_factor is None and reduction == 'mean':
@@ -89,13 +95,19 @@ def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, fea
         raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
     if augment_at not in PLACEMENTS:
         raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
-    if augment_at == 'feature' and shift is not None and (feature_size is None or logits.dim() != 4):
-        raise ValueError("augment_at='feature' needs logits of shape (N, C, H, W) and feature_size=(h, w)")
+    if feature_size is not None and logits.dim() != 4:
+        raise ValueError(f'feature_size goes with logits of shape (N, C, H, W), got {tuple(logits.shape)}')
+
+
+def check_smoothing(label_smoothing: float) -> None:
+    """Raise ValueError if ``label_smoothing`` is not in [0, 1)."""
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
 
 
 def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners) -> Tensor:
     size = tuple(labels.shape[1:])
-    if augment_at == 'label' or tuple(feature_size) == size:
+    if augment_at == 'label' or feature_size is None or tuple(feature_size) == size:
         return add_shift(logits, labels, shift, ignore_index)
     low = add_shift(None, resize_labels(labels, feature_size), shift, ignore_index)
     up = F.interpolate(low, size=size, mode='bilinear', align_corners=align_corners)

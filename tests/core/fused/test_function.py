@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from mmseg_isda.core import bands
-from mmseg_isda.core.fused import fused_cross_entropy, should_fuse
-from tests.core.fused.fused_reference import IGNORE, check, gradients, make_case, plain_logits, reference, worst_error
+from mmseg_isda.core.fused import bands, fused_cross_entropy, should_fuse
+from tests.core.fused.cases import IGNORE, check, gradients, make_case, reference, worst_error
+from tests.reference import eq7_logits
 
 REDUCTIONS = [
     {'reduction': 'none'},
@@ -225,7 +225,7 @@ def test_accuracy_is_that_of_the_plain_logits(with_shift, augment_at):
             band_bytes=3000,
             **weights,
         )
-        up = plain_logits(logits, labels, None, True, augment_at)
+        up = eq7_logits(logits, labels, None, augment_at=augment_at, align_corners=True)
         valid = labels != IGNORE
         expected = (up.argmax(1) == labels)[valid].double().mean() * 100
         assert float(accuracy) == pytest.approx(float(expected), rel=1e-5)
