@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,19 +17,58 @@ class Toolkit:
         plugin: module of this project that registers losses, data sets and heads in it.
         metric: validation metric that its users compare by.
         protocols: module that scores a checkpoint at the paper's three protocols, if it has such.
+        hold_out: module that keeps training images back for validation, if it has such.
+        tta_model: wrapper of the model for test-time augmentation.
+        show_hook: settings of the hook that paints predictions.
+        show_folder: setting of that hook for the folder; ``None`` where it is the visualizer's ``save_dir``.
     """
 
     package: str
     title: str
     plugin: str
     metric: str
+    tta_model: str
+    show_hook: Mapping[str, Any]
+    show_folder: str | None = None
     protocols: str | None = None
+    hold_out: str | None = None
 
 
-MMSEG = Toolkit('mmseg', 'MMSegmentation', 'mmseg_isda.segmentation', 'mIoU', 'mmseg_isda.segmentation.protocols')
-MMPRETRAIN = Toolkit('mmpretrain', 'MMPretrain', 'mmseg_isda.classification', 'accuracy/top1')
-MMDET = Toolkit('mmdet', 'MMDetection', 'mmseg_isda.detection', 'coco/bbox_mAP')
+MMSEG = Toolkit(
+    'mmseg',
+    'MMSegmentation',
+    'mmseg_isda.segmentation',
+    'mIoU',
+    tta_model='SegTTAModel',
+    show_hook=dict(type='SegVisualizationHook', draw=True, interval=1),
+    protocols='mmseg_isda.segmentation.protocols',
+)
+MMPRETRAIN = Toolkit(
+    'mmpretrain',
+    'MMPretrain',
+    'mmseg_isda.classification',
+    'accuracy/top1',
+    tta_model='AverageClsScoreTTA',
+    show_hook=dict(type='VisualizationHook', enable=True, interval=1),
+    show_folder='out_dir',
+    hold_out='mmseg_isda.classification.holdout',
+)
+MMDET = Toolkit(
+    'mmdet',
+    'MMDetection',
+    'mmseg_isda.detection',
+    'coco/bbox_mAP',
+    tta_model='DetTTAModel',
+    show_hook=dict(type='DetVisualizationHook', draw=True),
+    show_folder='test_out_dir',
+)
 TOOLKITS = {toolkit.package: toolkit for toolkit in (MMSEG, MMPRETRAIN, MMDET)}
+
+
+def toolkit_of(cfg: Mapping[str, Any]) -> Toolkit:
+    """Return the toolkit of a config by its ``default_scope``; without one, MMSegmentation."""
+    return TOOLKITS.get(cfg.get('default_scope') or '', MMSEG)
+
 
 # How to get a file or folder that is missing, by a word in its name or in the type of its data set, in lower case. The
 # first word found counts: what is drawn comes before the public data set whose layout it has.

@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..commands.preflight import iter_datasets
+from ..config_tree import iter_datasets
 from ..errors import OptionError
 
 PARTS = ('train', 'val')

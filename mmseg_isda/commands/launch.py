@@ -6,11 +6,10 @@ where it did something that the user did not ask for.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,18 @@ from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints.reading import allow_checkpoint_classes, check_resumable, read_checkpoint
-from ..errors import MissingPathError, OptionError, UserError
+from ..config_tree import iter_dicts, type_name
+from ..errors import MissingPathError, OptionError
 from ..files import check_file
-from ..toolkits import MMSEG, TOOLKITS
-from .preflight import check_data, check_options, check_pretrained, is_remote, iter_dicts, type_name
+from ..toolkits import toolkit_of
+from .outcome import LAUNCHER_RANKS
+from .outcome import launched_rank as launched_rank
+from .outcome import run_command as run_command
+from .preflight import check_data, check_options, check_pretrained, is_remote
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
-LAUNCHER_RANKS = {
-    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
-}
 LAUNCHERS = ('none', *LAUNCHER_RANKS)
-
-
-def run_command(main: Callable[[], Any]) -> int:
-    """Runs a command and returns its exit status: 2, after one line on stderr, for what the user can mend."""
-    try:
-        main()
-    except UserError as error:
-        if launched_rank() == 0:
-            print(f'error: {error}', file=sys.stderr)
-        leave_processes()
-        return 2
-    # Not after other errors: to leave may wait for the other processes, and the traceback must be seen at once.
-    leave_processes()
-    return 0
-
-
-def leave_processes() -> None:
-    """Ends the process group. Threads of gloo that outlive the interpreter now and then abort it, the work done."""
-    if dist.is_available() and dist.is_initialized():
-        gc.collect()  # a runner is full of cycles, and its wrapped model holds the group and its threads
-        dist.destroy_process_group()
-
-
-def launched_rank() -> int:
-    """Rank that the launcher gave this process, before any process group exists."""
-    return int(next((os.environ[names[0]] for names in LAUNCHER_RANKS.values() if names[0] in os.environ), 0))
+RUNNER_OPTIONS = frozenset(signature(Runner.__init__).parameters)
 
 
 # --- the config ------------------------------------------------------------------------------------------------------
@@ -83,14 +56,51 @@ def load_config(path: str | os.PathLike, options: Mapping[str, Any] | None = Non
     except OSError as error:
         raise OptionError(f'config {path} cannot be read: {error}') from error
     if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(dict(options))
+        set_options(cfg, options)
     return cfg
 
 
+def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Merge ``--cfg-options`` into a config; an option of the ISDA losses, such as ``lambda_0``, goes into all of them.
+
+    Raises:
+        OptionError: if an option names no place in the config.
+    """
+    check_options(cfg, {key: value for key, value in options.items() if '.' in key})
+    cfg.merge_from_dict({key: value for key, value in options.items() if '.' in key})
+    plain = {key: value for key, value in options.items() if '.' not in key}
+    shared = _isda_options(cfg) if plain.keys() - set(cfg) - RUNNER_OPTIONS else {}
+    own = {key: value for key, value in plain.items() if key in cfg or key not in shared}
+    check_options(cfg, own)
+    cfg.merge_from_dict(own)
+    for key in plain.keys() - own.keys():
+        if not shared[key]:
+            raise OptionError(
+                f'--cfg-options {key}: {cfg.filename} has no ISDA loss with that option; name its ISDA twin'
+            )
+        for node in shared[key]:
+            node[key] = plain[key]
+
+
+def _isda_options(cfg: Config) -> dict[str, list[dict]]:
+    """Return the losses of a config that have each option of the ISDA losses."""
+    from ..engine.loss import ISDALossBase
+
+    import_plugin(cfg)
+    options: dict[str, list[dict]] = {name: [] for name in _option_names(ISDALossBase)}
+    for loss, node in isda_losses(cfg):
+        for name in _option_names(loss) if getattr(loss, 'is_augmenting', True) else ():
+            options.setdefault(name, []).append(node)
+    return options
+
+
+def _option_names(loss: type) -> set[str]:
+    return set(signature(loss.__init__).parameters) - {'self', 'unknown'}
+
+
 def import_plugin(cfg: Config) -> None:
-    """Imports the part of this package that registers losses, data sets and heads in the config's toolkit."""
-    importlib.import_module(TOOLKITS.get(cfg.get('default_scope'), MMSEG).plugin)
+    """Import the part of this package that registers losses, data sets and heads in the config's toolkit."""
+    importlib.import_module(toolkit_of(cfg).plugin)
 
 
 def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> None:
@@ -123,14 +133,14 @@ def uses_isda(cfg: Config) -> bool:
 
 
 def add_isda_hook(cfg: Config) -> str | None:
-    """Adds ISDAHook to a config whose model has an ISDA loss and whose ``custom_hooks`` do not name the hook."""
-    hooks = list(cfg.get('custom_hooks') or [])
+    """Add ISDAHook to ``default_hooks`` where the model has an ISDA loss and no hook of the config is an ISDAHook."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
     if any(isinstance(hook, Mapping) and type_name(hook.get('type')) == 'ISDAHook' for hook in hooks):
         return None
     if not uses_isda(cfg):
         return None
-    cfg.custom_hooks = [*hooks, dict(type='ISDAHook')]
-    return "The model uses an ISDA loss: dict(type='ISDAHook') was added to custom_hooks."
+    cfg.default_hooks = ConfigDict(cfg.get('default_hooks') or {}, isda=dict(type='ISDAHook', _scope_='mmengine'))
+    return "The model uses an ISDA loss: isda=dict(type='ISDAHook') was added to default_hooks."
 
 
 def replace_sync_bn(cfg: Config) -> str | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..errors import MissingPathError, OptionError
+from ..config_tree import iter_datasets as iter_datasets
+from ..config_tree import iter_dicts, type_name
+from ..errors import ExistingPathError, MissingPathError, OptionError
 from ..files import check_file
 from ..toolkits import find_hint
 
@@ -92,20 +95,44 @@ def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int) -> None:
     raise OptionError(f'--cfg-options {".".join(parts)}: there is no {prefix}{part} in the config; {known}')
 
 
+# --- outputs ---------------------------------------------------------------------------------------------------------
+
+
+def check_output(path: str | os.PathLike, option: str, *, overwrite: bool = False) -> None:
+    """Check before the work that a file can be written after it; the folder is made.
+
+    Args:
+        path: the file.
+        option: how messages call it.
+        overwrite: whether it may exist.
+
+    Raises:
+        ExistingPathError: if it exists and may not.
+        OptionError: if it is a folder or its folder cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OptionError(f'{option} {path} is a folder: name a file')
+    if path.exists() and not overwrite:
+        raise ExistingPathError(f'{option} {path} exists; name another file, or give --overwrite')
+    check_folder(path.parent, option)
+
+
+def check_folder(path: str | os.PathLike, option: str) -> None:
+    """Make a folder and check that files can be written there.
+
+    Raises:
+        OptionError: if they cannot, with the reason.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OptionError(f'{option}: {path} cannot be written ({error.strerror}); name another place') from error
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
-
-
-def iter_datasets(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, dict]]:
-    """Yields each data set below wrappers such as RepeatDataset and ConcatDataset, with its place in the config."""
-    if isinstance(dataset, (list, tuple)):
-        for index, item in enumerate(dataset):
-            yield from iter_datasets(item, f'{where}.{index}')
-    elif isinstance(dataset, Mapping):
-        inner = [key for key in ('dataset', 'datasets') if dataset.get(key) is not None]
-        for key in inner:
-            yield from iter_datasets(dataset[key], f'{where}.{key}')
-        if not inner:
-            yield where, dataset
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -165,11 +192,6 @@ def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str
     raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
 
 
-def type_name(kind: Any) -> str:
-    """Name of a config's ``type``, which is a string with or without scope, or a class."""
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
-
-
 def _downloads(dataset: Mapping) -> bool:
     """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
     kind = type_name(dataset.get('type'))
@@ -189,14 +211,3 @@ def check_pretrained(cfg: Config) -> None:
             setting = where if key == 'checkpoint' else f'{where}.{key}'
             hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
             check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))
-
-
-def iter_dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
-    """Yields every dict in a tree of dicts and lists, outer ones first, with its dotted place."""
-    if isinstance(node, Mapping):
-        yield where, node
-        for key, value in node.items():
-            yield from iter_dicts(value, f'{where}.{key}' if where else str(key))
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from iter_dicts(value, f'{where}.{index}' if where else str(index))
