@@ -37,8 +37,8 @@ def make_parser(description: str, *, work_dir: str, seeds: int) -> ArgumentParse
     """Return the arguments that both demos have."""
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('--work-dir', type=Path, default=Path(work_dir), help='default: %(default)s')
-    parser.add_argument('--seeds', type=int, nargs='+', default=list(range(seeds)), metavar='N',
-                        help=f'of labeled images, weights and order; each makes a pair of runs (default: 0 to {seeds - 1})')  # fmt: skip
+    what = f'of labeled images, weights and order; each makes a pair of runs (default: 0 to {seeds - 1})'
+    parser.add_argument('--seeds', type=int, nargs='+', default=list(range(seeds)), metavar='N', help=what)
     parser.add_argument('--jobs', type=int, default=2, help='trainings side by side (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of both configs')
     return parser
@@ -47,7 +47,7 @@ def make_parser(description: str, *, work_dir: str, seeds: int) -> ArgumentParse
 def plan(args: Namespace, comparison: Comparison, options: Sequence[str] = ()) -> list[Step]:
     """Return the steps: train every pair, predict the test images, write the page.
 
-    Each finds out by itself what is done: a run is over when its ``result.json`` is there, not when it has a checkpoint.
+    Each finds out by itself what is done: a run is over when its ``result.json`` is there, whatever checkpoints it has.
     """
     runs, predictions = args.work_dir / 'runs', args.work_dir / 'predictions'
     sweep, page = runs / 'sweep.json', args.work_dir / 'report.html'

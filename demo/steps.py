@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -77,7 +78,8 @@ def _run(step: Step, log: Path, console: Console) -> None:
         task = bar.add_task(step.title, total=1.0 if step.progress else None)
         try:
             while process.poll() is None:
-                _wait(process)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
                 if step.progress:
                     bar.update(task, completed=min(1.0, step.progress()))
         except BaseException:
@@ -88,13 +90,6 @@ def _run(step: Step, log: Path, console: Console) -> None:
         lines = log.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
         console.print('\n'.join(f'    {line}' for line in lines), markup=False)
         raise StepError(f'{step.title} failed (status {process.returncode}); all of it: {log}')
-
-
-def _wait(process: subprocess.Popen) -> None:
-    try:
-        process.wait(timeout=1)
-    except subprocess.TimeoutExpired:
-        pass
 
 
 def trained(folders: Iterable[Path], result: str, total: tuple[str, int]) -> float:

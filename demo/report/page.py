@@ -23,11 +23,11 @@ from mmseg_isda.version import __version__
 from . import pictures as painting
 from .charts import DARK, LIGHT, STYLES, Line, draw_differences, draw_lines, theme
 from .records import Record, config_differences, curve
-from .verdict import number, signed, summary
+from .verdict import name_of, number, signed, summary
 
 LOSS_REMARK = (
-    " ISDA's loss bounds the cross entropy of augmented features from above, so it is larger than cross entropy for the "
-    'very same network: the gap between the lines says nothing about the fit.'
+    " ISDA's loss bounds the cross entropy of augmented features from above, so it is larger than cross entropy for the"
+    ' very same network: the gap between the lines says nothing about the fit.'
 )
 # What is logged, its title and what it is; the score of the validation comes second.
 CURVES = (
@@ -69,7 +69,7 @@ def render(record: Record, *, title: str, note: str = '', footer: str | None = N
         footer=describe_machine() if footer is None else footer,
         light=theme(LIGHT),
         dark=theme(DARK),
-        metric=record.comparison['metric'],
+        metric=name_of(record.comparison['metric']),
         comparison=record.comparison,
         variants=[entry | {'style': styles[entry['name']], 'title': record.titles[entry['name']]}
                   for entry in record.variants],
@@ -94,7 +94,7 @@ def differences(record: Record, styles: Mapping[str, str]) -> dict[str, Any]:
     """Return sentences, the chart and the table by seed."""
     baseline, *others = record.variants
     scores = {entry['name']: dict(zip(entry['seeds'], entry['scores'], strict=True)) for entry in record.variants}
-    metric, rows, lede = record.comparison['metric'], [], []
+    metric, rows, lede = name_of(record.comparison['metric']), [], []
     for entry in others:
         lede.append(summary(entry, baseline, record.titles, metric))
         if found := entry['difference']:
@@ -122,7 +122,7 @@ def curves(record: Record, styles: Mapping[str, str]) -> list[dict[str, Any]]:
     metric = record.comparison['metric']
     loss, *rest = CURVES
     charts = []
-    for key, title, about in (loss, (metric, f'Validation {metric}', 'Per cent, while training.'), *rest):
+    for key, title, about in (loss, (metric, f'Validation {name_of(metric)}', 'Per cent, while training.'), *rest):
         lines = {name: over_seeds([curve(own, key) for own in runs], styles[name])
                  for name, runs in record.scalars.items()}  # fmt: skip
         lines = {name: line for name, line in lines.items() if line is not None}

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 MINUS = '\u2212'
+NAMES = {'accuracy/top1': 'top-1 accuracy'}
 MANY = 1000  # seeds that nobody will run
+
+
+def name_of(metric: str) -> str:
+    """Return a metric in words."""
+    return NAMES.get(metric, metric)
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -38,13 +44,13 @@ def summary(entry: Mapping[str, Any], baseline: Mapping[str, Any], titles: Mappi
         return [f'{name} and {other} have no seed in common that both finished, so they cannot be compared.']
     if found['low'] is None:
         return [
-            f'One seed: {name} scores {number(entry["mean"])} {metric} and {other} {number(baseline["mean"])}, '
+            f'One seed: {name} reaches {number(entry["mean"])} % {metric} and {other} {number(baseline["mean"])} %, '
             f'a difference of {signed(found["mean"])}.',
             'Runs that differ in nothing but the seed differ too, so one pair does not tell which is better.',
         ]
     return [
-        f'Over {found["pairs"]} seeds {name} scores {number(entry["mean"])} {metric} on average and {other} '
-        f'{number(baseline["mean"])}. Paired by seed, the difference is {signed(found["mean"])}, with a 95 % interval '
+        f'Over {found["pairs"]} seeds {name} reaches {number(entry["mean"])} % {metric} on average and {other} '
+        f'{number(baseline["mean"])} %. Paired by seed, the difference is {signed(found["mean"])}, with a 95 % interval '
         f'from {signed(found["low"])} to {signed(found["high"])}.',
         _judgment(found, name),
     ]
