@@ -50,8 +50,8 @@ def summary(entry: Mapping[str, Any], baseline: Mapping[str, Any], titles: Mappi
         ]
     return [
         f'Over {found["pairs"]} seeds {name} reaches {number(entry["mean"])} % {metric} on average and {other} '
-        f'{number(baseline["mean"])} %. Paired by seed, the difference is {signed(found["mean"])}, with a 95 % interval '
-        f'from {signed(found["low"])} to {signed(found["high"])}.',
+        f'{number(baseline["mean"])} %. Paired by seed, the difference is {signed(found["mean"])}, with a 95 % '
+        f'interval from {signed(found["low"])} to {signed(found["high"])}.',
         _judgment(found, name),
     ]
 
