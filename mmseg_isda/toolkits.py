@@ -15,20 +15,20 @@ class Toolkit:
         package: import package, which is also its ``default_scope`` in a config.
         title: how messages call it.
         plugin: module of this project that registers losses, data sets and heads in it.
-        metric: validation metric that its users compare by.
+        metric: validation metric that its users compare by, if there is a usual one.
         protocols: module that scores a checkpoint at the paper's three protocols, if it has such.
         hold_out: module that keeps training images back for validation, if it has such.
-        tta_model: wrapper of the model for test-time augmentation.
-        show_hook: settings of the hook that paints predictions.
+        tta_model: wrapper of the model for test-time augmentation, if it has such.
+        show_hook: settings of the hook that paints predictions, if it has such.
         show_folder: setting of that hook for the folder; ``None`` where it is the visualizer's ``save_dir``.
     """
 
     package: str
     title: str
     plugin: str
-    metric: str
-    tta_model: str
-    show_hook: Mapping[str, Any]
+    metric: str | None = None
+    tta_model: str | None = None
+    show_hook: Mapping[str, Any] | None = None
     show_folder: str | None = None
     protocols: str | None = None
     hold_out: str | None = None
@@ -62,7 +62,9 @@ MMDET = Toolkit(
     show_hook=dict(type='DetVisualizationHook', draw=True),
     show_folder='test_out_dir',
 )
-TOOLKITS = {toolkit.package: toolkit for toolkit in (MMSEG, MMPRETRAIN, MMDET)}
+# A model of one's own, trained by MMEngine alone.
+MMENGINE = Toolkit('mmengine', 'MMEngine', 'mmseg_isda.engine')
+TOOLKITS = {toolkit.package: toolkit for toolkit in (MMSEG, MMPRETRAIN, MMDET, MMENGINE)}
 
 
 def toolkit_of(cfg: Mapping[str, Any]) -> Toolkit:

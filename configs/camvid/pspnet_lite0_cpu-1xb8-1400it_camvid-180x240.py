@@ -6,6 +6,19 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=s, keep_ratio=True) for s in ((180, 135), (240, 180), (300, 225), (360, 270))],
+            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+
 model = dict(data_preprocessor=dict(size=(180, 240)))
 optim_wrapper = dict(optimizer=dict(lr=0.02))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=1400, by_epoch=False)]

@@ -2,6 +2,7 @@
 
 from . import baselines, networks  # noqa: F401
 from .datasets import HandwrittenDigits, SmallImageDataset
+from .explicit import ExplicitSDALoss
 from .holdout import HoldOutDataset
 from .losses import ISDALoss
 from .meters import LastEpochsMean
@@ -10,6 +11,7 @@ from .transforms import CIFARAutoAugment, ClippedCutout, PillowRandAugment, Refl
 __all__ = [
     'CIFARAutoAugment',
     'ClippedCutout',
+    'ExplicitSDALoss',
     'HandwrittenDigits',
     'HoldOutDataset',
     'ISDALoss',

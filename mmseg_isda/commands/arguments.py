@@ -17,10 +17,11 @@ def add_config_arguments(parser: ArgumentParser, *, several: bool = False) -> No
     parser.add_argument(
         '--cfg-options',
         nargs='+',
+        action='extend',
         default=[],
         metavar='KEY=VALUE',
-        help='settings of the config to change, e.g. optim_wrapper.optimizer.lr=0.02 crop_size="(512,512)"; an option '
-        'of the ISDA losses, such as lambda_0=2, is set in every ISDA loss',
+        help='settings of the config to change, e.g. optim_wrapper.optimizer.lr=0.02; an option of the ISDA losses '
+        'alone, e.g. lambda_0=2, is set in every one',
     )
 
 
@@ -52,8 +53,7 @@ def parse_options(words: Iterable[str], option: str = '--cfg-options') -> dict[s
         key, equals, text = word.partition('=')
         if not equals or not all(key.split('.')):
             raise OptionError(f'{option} {word}: expected KEY=VALUE, such as optim_wrapper.optimizer.lr=0.02')
-        try:
-            found[key] = DictAction._parse_iterable(text)
-        except AssertionError as error:
-            raise OptionError(f'{option} {word}: the brackets of the value do not match') from error
+        if any(text.count(opening) != text.count(closing) for opening, closing in ('()', '[]')):
+            raise OptionError(f'{option} {word}: the brackets of the value do not match')
+        found[key] = DictAction._parse_iterable(text)
     return found

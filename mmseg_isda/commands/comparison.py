@@ -69,14 +69,18 @@ def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> 
     return {'best': best, 'seeds': seeds, 'means': means, 'independent': independent}
 
 
-def compare(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:
+def compare(
+    outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scoring, others: Sequence[Outcome] = ()
+) -> dict[str, Any]:
     """Return the comparison, as it is written to ``sweep.json``; :mod:`.sweep` lists its entries.
 
     Args:
         outcomes: runs to report.
         choice: of :func:`choose`.
         scoring: see there.
+        others: runs to list that have a part in the choice alone.
     """
+    everything = [*others, *outcomes]
     scores: dict[str, dict[int, float]] = {}
     variants: dict[str, Variant] = {}
     for outcome in outcomes:
@@ -92,8 +96,8 @@ def compare(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Sco
         'best': choice['best'],
         'choice': dict(choice),
         'variants': [_entry(variant, scores[name], scores, scoring.baseline) for name, variant in variants.items()],
-        'runs': [_run_entry(outcome, scoring) for outcome in outcomes],
-        'notes': _notes(outcomes, choice, scoring),
+        'runs': [_run_entry(outcome, scoring) for outcome in everything],
+        'notes': _notes(everything, choice, scoring),
     }
 
 

@@ -27,11 +27,10 @@ from ..toolkits import toolkit_of
 from .outcome import LAUNCHER_RANKS
 from .outcome import launched_rank as launched_rank
 from .outcome import run_command as run_command
-from .preflight import check_data, check_options, check_pretrained, is_remote
+from .preflight import READ_BY_RUNNER, check_data, check_options, check_pretrained, is_remote
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
 LAUNCHERS = ('none', *LAUNCHER_RANKS)
-RUNNER_OPTIONS = frozenset(signature(Runner.__init__).parameters)
 
 
 # --- the config ------------------------------------------------------------------------------------------------------
@@ -66,12 +65,13 @@ def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
     Raises:
         OptionError: if an option names no place in the config.
     """
-    check_options(cfg, {key: value for key, value in options.items() if '.' in key})
-    cfg.merge_from_dict({key: value for key, value in options.items() if '.' in key})
-    plain = {key: value for key, value in options.items() if '.' not in key}
-    shared = _isda_options(cfg) if plain.keys() - set(cfg) - RUNNER_OPTIONS else {}
+    dotted = {key: value for key, value in options.items() if '.' in key}
+    check_options(cfg, dotted)
+    cfg.merge_from_dict(dotted)
+    plain = {key: value for key, value in options.items() if key not in dotted}
+    shared = _isda_options(cfg) if plain.keys() - set(cfg) - READ_BY_RUNNER else {}
     own = {key: value for key, value in plain.items() if key in cfg or key not in shared}
-    check_options(cfg, own)
+    check_options(cfg, own, others=shared)
     cfg.merge_from_dict(own)
     for key in plain.keys() - own.keys():
         if not shared[key]:
@@ -88,8 +88,8 @@ def _isda_options(cfg: Config) -> dict[str, list[dict]]:
 
     import_plugin(cfg)
     options: dict[str, list[dict]] = {name: [] for name in _option_names(ISDALossBase)}
-    for loss, node in isda_losses(cfg):
-        for name in _option_names(loss) if getattr(loss, 'is_augmenting', True) else ():
+    for loss, node in tapped_losses(cfg):
+        for name in _option_names(loss) if issubclass(loss, ISDALossBase) else ():
             options.setdefault(name, []).append(node)
     return options
 
@@ -118,13 +118,6 @@ def tapped_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
             found = registry.get(kind) if isinstance(kind, str) else kind
             if isinstance(found, type) and is_tapped_loss(found):
                 yield found, node
-
-
-def isda_losses(cfg: Config) -> list[dict]:
-    """Return the settings of each loss in the config's model that augments."""
-    from ..engine.loss import ISDALossBase
-
-    return [node for kind, node in tapped_losses(cfg) if issubclass(kind, ISDALossBase)]
 
 
 def uses_isda(cfg: Config) -> bool:

@@ -8,13 +8,13 @@ import math
 import os
 import re
 import statistics
-import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
@@ -195,7 +195,7 @@ def read_result(run: Run, *, tested: bool) -> dict[str, Any] | None:
     return None if tested and record['test'] is None else record
 
 
-def start(run: Run, *, test: bool, metric: str, processes: int, environment: Mapping[str, str]) -> subprocess.Popen:
+def start(run: Run, *, test: bool, metric: str, processes: int, environment: Mapping[str, str]) -> Popen:
     """Start ``mmseg-isda train`` for a run; what it prints goes to ``output.log`` in its folder.
 
     Args:
@@ -212,11 +212,11 @@ def start(run: Run, *, test: bool, metric: str, processes: int, environment: Map
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
     env = {'OMP_NUM_THREADS': '1', **os.environ, **environment, 'PYTHONPATH': os.pathsep.join(paths)}
     with (run.folder / LOG).open('w') as log:
-        return subprocess.Popen(
+        return Popen(
             [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words],
-            stdin=subprocess.DEVNULL,
+            stdin=DEVNULL,
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             env=env,
         )
 

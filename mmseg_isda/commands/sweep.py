@@ -14,7 +14,6 @@ import os
 import queue
 import signal
 import statistics
-import subprocess
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
@@ -22,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from subprocess import Popen
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, UserError
@@ -122,13 +122,12 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
     planned, cfg = _plan(variants, sorted({*seeds, *args.seeds}), args)
     scoring = _scoring(args, cfg, baseline)
     first = execute([run for run in planned if run.seed in seeds], args, scoring, say)
-    choice = choose(first, scoring, separate=bool(args.choose_on))
-    outcomes = first
+    choice, outcomes = choose(first, scoring, separate=bool(args.choose_on)), first
     if args.choose_on:
         kept = {baseline, choice['best']}
         reported = [run for run in planned if run.seed in args.seeds and run.variant.name in kept]
         outcomes = execute(reported, args, scoring, say)
-    comparison = compare(outcomes, choice, scoring)
+    comparison = compare(outcomes, choice, scoring, others=first if args.choose_on else ())
     write_json(work_dir / f'{args.name}.json', comparison)
     (work_dir / f'{args.name}.md').write_text(table(comparison) + '\n', encoding='utf-8')
     draw(comparison, work_dir / f'{args.name}.png')
@@ -199,7 +198,10 @@ def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
         for name in ('val_dataloader', 'test_dataloader')
     )
     same = validated == tested and args.hold_out is None
-    return Scoring(args.metric or toolkit_of(cfg).metric, args.lower_is_better, args.last, args.test, baseline, same)
+    metric = args.metric or toolkit_of(cfg).metric
+    if metric is None:
+        raise OptionError('--metric: name the metric to compare by, as the validation calls it')
+    return Scoring(metric, args.lower_is_better, args.last, args.test, baseline, same)
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Call
 
 
 def _execute(
-    run: Run, args: Namespace, metric: str, slots: queue.Queue, children: list[subprocess.Popen], stop: threading.Event
+    run: Run, args: Namespace, metric: str, slots: queue.Queue, children: list[Popen], stop: threading.Event
 ) -> Outcome:
     record = runs.read_result(run, tested=args.test)
     if record is not None:

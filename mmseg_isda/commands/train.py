@@ -50,6 +50,7 @@ def add_hold_out_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Train."""
+    from ..engine.validations import ValidationHistory
     from .launch import build_runner, launched_rank
     from .preflight import check_output
     from .records import write_json
@@ -59,7 +60,7 @@ def run(args: Namespace) -> None:
         check_output(args.record, '--record', overwrite=True)
     cfg, notes = prepare(args)
     if args.record:
-        history = dict(type='ValidationHistory', needs=args.metric, _scope_='mmengine')
+        history = dict(type=ValidationHistory.__name__, needs=args.metric, _scope_='mmengine')
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), history]
     began = time.time()
     runner = build_runner(cfg, notes)

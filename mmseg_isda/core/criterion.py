@@ -7,6 +7,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from .consistency import isda_consistency
 from .cross_entropy import PLACEMENTS, REDUCTIONS, check_smoothing, isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
 from .labels import check_labels, resize_labels
@@ -118,6 +119,28 @@ class ISDACriterion(nn.Module):
         value = loss(logits, labels, source, strength)
         self.tap.take(source)
         return value
+
+    def consistency(
+        self, logits: Tensor, targets: Tensor, *, progress: float | None = None, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the term of unlabeled samples (Eq. 15), see :func:`~mmseg_isda.core.isda_consistency`.
+
+        The statistics are those of the labeled batches so far; this call does not change them. In evaluation it is the
+        plain cross entropy with soft targets.
+
+        Args:
+            logits: (N, C) or (N, C, *spatial), as they leave the classifier.
+            targets: probabilities of the same shape, e.g. ``logits.softmax(1)``; no gradient flows to them.
+            progress: as in :meth:`forward`.
+            sample_weight: (N,) or (N, *spatial), e.g. a confidence mask.
+
+        Raises:
+            ValueError: if ``progress`` is missing or out of range, or shapes do not fit.
+        """
+        strength = self._strength(logits, progress) or 0.0
+        self.statistics.to(logits.device)
+        options = dict(sample_weight=sample_weight, reduction=self.reduction)
+        return isda_consistency(logits, targets, self.tap.weight, self.statistics, strength, **options)
 
     def _check_call(self, logits: Tensor, labels: Tensor) -> None:
         if labels.is_floating_point() or labels.shape == logits.shape:

@@ -60,6 +60,7 @@ class LowRankCovariance(ClassCovariance):
 
     def __init__(self, num_classes: int, num_features: int, rank: int = 16, *, sync: bool = True) -> None:
         super().__init__(num_classes, num_features, 'diagonal', sync=sync)
+        self.kind = 'low_rank'
         if rank < 1:
             raise ValueError(f'rank must be at least 1, got {rank}')
         self.rank = rank
@@ -140,7 +141,7 @@ class LowRankCovariance(ClassCovariance):
         return projected @ projected.mT + (weight * rest.unsqueeze(1)) @ weight.t()
 
     def extra_repr(self) -> str:
-        return f"{self.num_classes}, {self.num_features}, kind='low_rank', rank={self.rank}, sync={self.sync}"
+        return f'{self.num_classes}, {self.num_features}, kind={self.kind!r}, rank={self.rank}, sync={self.sync}'
 
 
 def strongest_directions(rows: Tensor, rank: int) -> Tensor:

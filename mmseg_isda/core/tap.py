@@ -97,7 +97,13 @@ class ClassifierTap:
 
         Raises:
             RuntimeError: if they have no graph, come from another module, or the pass cannot be told.
+            ValueError: if the classifier has another number of outputs.
         """
+        if logits.shape[1] != len(self.classifier.weight):
+            raise ValueError(
+                f'the logits have {logits.shape[1]} classes, but {self.name} has {len(self.classifier.weight)} '
+                f'outputs: name the layer that makes the logits by classifier=... of the loss'
+            )
         if logits.grad_fn is None:
             raise RuntimeError(
                 f'the logits have no gradient (made under no_grad, detached, or by a re-entrant activation '

@@ -33,8 +33,14 @@ def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
 
 def check_choice(name: str, value: object, choices: tuple) -> None:
     """Raise ValueError if the value of an option is none of its choices."""
-    if value not in choices:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
+
+
+def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Remove ISDA statistics from a state dict: a plain loss that starts from ISDA weights has no use for them."""
+    for name in [key for key in state_dict if key.startswith(f'{prefix}statistics.')]:
+        del state_dict[name]
 
 
 class LabelGuard:
@@ -139,9 +145,8 @@ class ISDALossBase(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Make room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
-        if not self.needs_tap:  # A plain loss that starts from the weights of an ISDA one has no use for them.
-            for name in [key for key in state_dict if key.startswith(f'{prefix}statistics.')]:
-                del state_dict[name]
+        if not self.needs_tap:
+            drop_statistics(state_dict, prefix)
         mean = state_dict.get(f'{prefix}statistics.mean')
         if self.statistics is None and mean is not None and mean.dim() == 2:
             self.statistics = self._new_statistics(*mean.shape)

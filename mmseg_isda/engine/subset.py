@@ -33,7 +33,9 @@ def choose(labels: Sequence[int], num_images: int, seed: int) -> np.ndarray:
     """
     labels = np.asarray(labels)
     if not 0 < num_images < len(labels):
-        raise OptionError(f'num_images must be between 1 and {len(labels) - 1} (the data set less one), got {num_images}')
+        raise OptionError(
+            f'num_images must be between 1 and {len(labels) - 1} (the data set less one), got {num_images}'
+        )
     random = np.random.RandomState(seed)  # its stream is frozen for all versions of NumPy, default_rng's is not
     classes, counts = np.unique(labels, return_counts=True)
     shares = np.full(len(classes), num_images // len(classes))

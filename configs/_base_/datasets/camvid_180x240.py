@@ -27,17 +27,5 @@ test_pipeline = [
     dict(type='LoadAnnotations'),  # after Resize: scored at full size
     dict(type='PackSegInputs'),
 ]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=s, keep_ratio=True) for s in ((180, 135), (240, 180), (300, 225), (360, 270))],
-            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

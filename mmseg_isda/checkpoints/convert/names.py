@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from .lite import is_lite
+
 _SOURCES = {
     'mmpretrain': 'a checkpoint of MMPretrain (names with backbone.)',
     'torchvision': "a state dict with torchvision's names",
+    'efficientnet': "a state dict with efficientnet_pytorch's names",
     'toolkit': 'a backbone of MMDetection, MMSegmentation or MMPretrain',
 }
 # DenseNet as torchvision and the authors name it; older files write norm.1 for norm1.
@@ -31,6 +34,8 @@ def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
 def detect_source(keys: Iterable[str]) -> str:
     """Which kind of source the keys are of: one of ``describe_source``'s."""
     keys = list(keys)
+    if is_lite(keys):
+        return 'efficientnet'
     if any(key.startswith('backbone.') for key in keys):
         return 'mmpretrain'
     if any(key.startswith('stages.') for key in keys) or not any(key.startswith(('fc.', 'features.')) for key in keys):

@@ -1,0 +1,21 @@
+"""Semi-supervised training in MMEngine: what classification and segmentation share. It knows no toolkit.
+
+Names are those of MMDetection's semi-supervised code where the same thing is meant.
+"""
+
+from .branches import MultiBranch, MultiBranchDataPreprocessor
+from .sampler import MultiSourceSampler
+from .teacher import MeanTeacherHook, batch_statistics_only
+from .terms import RampUp, SemiTrainCfg, consistency_term, rampup
+
+__all__ = [
+    'MeanTeacherHook',
+    'MultiBranch',
+    'MultiBranchDataPreprocessor',
+    'MultiSourceSampler',
+    'RampUp',
+    'SemiTrainCfg',
+    'batch_statistics_only',
+    'consistency_term',
+    'rampup',
+]
