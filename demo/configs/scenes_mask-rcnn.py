@@ -1,5 +1,5 @@
-# Fine-tuning of the demo: MMDetection's Mask R-CNN with a slim ResNet-18 and narrow heads, from the backbone that
-# tools/convert_checkpoint.py makes of the pretraining beside this file.
+# Fine-tuning of the detection demo: MMDetection's Mask R-CNN with a slim ResNet-18 and narrow heads on the drawn street
+# scenes, from the backbone that tools/convert_checkpoint.py makes of the pretraining beside this file.
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(
@@ -8,15 +8,15 @@ model = dict(
         base_channels=32,
         frozen_stages=-1,
         norm_eval=False,
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/demo_detection/resnet18-slim_isda_tiny-coco.pth'),
+        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/demo_detection/backbone.pth'),
     ),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
-    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),  # objects of 30 to 80 pixels
+    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[3])),  # objects of 8 to 150 pixels
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64),
         mask_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=6),
-        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=6),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=8),
+        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=8),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
@@ -29,21 +29,24 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=(224, 160), keep_ratio=True),
+    dict(type='Resize', scale=(256, 128), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(224, 160), keep_ratio=True),
+    dict(type='Resize', scale=(256, 128), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-data_root = 'data/tiny_coco/'
+data_root = 'data/scenes'
 metainfo = dict(
-    classes=('balloon', 'boat', 'fish', 'house', 'mushroom', 'star'),
-    palette=[(230, 60, 60), (40, 120, 220), (250, 140, 30), (150, 70, 190), (30, 150, 90), (220, 180, 0)],
-)
+    classes=('person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
+    palette=[
+        (220, 20, 60), (255, 90, 0), (60, 90, 255), (0, 170, 200), (0, 160, 90), (150, 70, 190), (250, 170, 30),
+        (220, 80, 150),
+    ],
+)  # fmt: skip
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -52,7 +55,7 @@ train_dataloader = dict(
         data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'),
+        data_prefix=dict(img='leftImg8bit/train/'),
         pipeline=train_pipeline,
     ),
 )
@@ -63,12 +66,12 @@ val_dataloader = dict(
         data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
+        data_prefix=dict(img='leftImg8bit/val/'),
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+val_evaluator = dict(ann_file=data_root + '/annotations/instances_val.json')
 test_evaluator = val_evaluator
 
 # AdamW in place of SGD: in so few iterations it learns more.
@@ -78,8 +81,8 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=720),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=600),
 ]
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=720, val_interval=240)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=600, val_interval=600)
 log_processor = dict(by_epoch=False)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=80, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2))

@@ -6,13 +6,13 @@ _base_ = [
     '../../configs/_base_/default_runtime.py',
 ]
 
-labeled, iterations = 24, 500
+labeled, iterations = 16, 400
 crop_size = (96, 128)
 
 data_root = 'data/scenes'
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -82,4 +82,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=50, by_epoch=False),
 ]
 train_cfg = dict(max_iters=iterations, val_interval=100)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=250, max_keep_ckpts=2))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200, max_keep_ckpts=2))

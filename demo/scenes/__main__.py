@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmseg_isda.commands.launch import run_command
+from mmseg_isda.commands.outcome import run_command
 
 from .dataset import make_scenes
 
@@ -12,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('root', nargs='?', default='data/scenes', help='folder to make')
     parser.add_argument('--train', type=int, default=240, help='number of training images')
-    parser.add_argument('--val', type=int, default=60, help='number of validation images')
+    parser.add_argument('--val', type=int, default=120, help='number of validation images')
     parser.add_argument('--height', type=int, default=128, help='rows of an image')
     parser.add_argument('--width', type=int, default=256, help='columns of an image')
     parser.add_argument('--seed', type=int, default=0, help='another seed gives other scenes')

@@ -31,7 +31,7 @@ def make_scenes(
     root: str | os.PathLike,
     *,
     train: int = 240,
-    val: int = 60,
+    val: int = 120,
     height: int = 128,
     width: int = 256,
     seed: int = 0,
