@@ -7,7 +7,7 @@ itself in coordinates of its own, (u, v, y): u ahead, v to its right, y up; a :c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -154,6 +154,11 @@ class Canvas:
         thick = max(1, round(width * frame.scale * self.camera.focal / max(depth, NEAR)))
         color = (*self.light.lit(color, depth), number)
         return cv2.polylines(self.pixels, [corners], True, color, thick, cv2.LINE_8, SUBPIXEL)
+
+
+def among(seen: Mapping[str, np.ndarray], *names: str) -> list[np.ndarray]:
+    """Return those of the named faces that are seen."""
+    return [seen[name] for name in names if name in seen]
 
 
 def cells(number: int, share: float = 0.6) -> np.ndarray:

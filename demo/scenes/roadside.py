@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas, Frame, Span, cells
+from .canvas import Canvas, Frame, Span, among, cells
 from .light import Color, Rng, paint_color
 
 FACADES = ((0.02, 0.14), (0.5, 0.65))  # hues: brick to sand, and a few blues
@@ -20,16 +20,14 @@ def paint_building(canvas: Canvas, rng: Rng, x: Span, z: Span) -> None:
     walls = canvas.solid(frame, u, (-half, half), (0, high), color, number)
     floors, glass = max(1, round(high / 3.1)), _window_color(canvas, rng)
     wide = rng.uniform(0.35, 0.7)
-    for name in {'left', 'right', 'back'} & set(walls):
-        length = u[1] if name != 'back' else 2 * half
+    for face in among(walls, 'left', 'right', 'back'):
+        length = float(np.linalg.norm(face[1] - face[0]))
         columns, rows = cells(max(1, round(length / rng.uniform(2.2, 3.4))), wide), cells(floors, 0.55)
-        canvas.panes(walls[name], columns, rows[1:] if floors > 1 else rows, glass, number)
+        canvas.panes(face, columns, rows[1:] if floors > 1 else rows, glass, number)
         if floors > 1 and rng.random() < 0.6:  # shops
-            canvas.panes(
-                walls[name], cells(max(1, round(length / 4.5)), 0.85), rows[0], _window_color(canvas, rng), number
-            )
+            canvas.panes(face, cells(max(1, round(length / 4.5)), 0.85), rows[0], _window_color(canvas, rng), number)
             awning = paint_color(rng, (0.4, 0.9), (0.4, 0.9))
-            canvas.panes(walls[name], [0.0, 1.0], [0.86 / floors, 0.98 / floors], awning, number)
+            canvas.panes(face, [0.0, 1.0], [0.86 / floors, 0.98 / floors], awning, number)
     if high < 10 or rng.random() < 0.4:
         roof = paint_color(rng, (0.2, 0.6), (0.3, 0.6), (0.0, 0.08)) if rng.random() < 0.6 else SLATE
         canvas.solid(frame, (u[0] - 0.2, u[1] + 0.2), (-half - 0.4, half + 0.4), (high, high + rng.uniform(1.5, 3.5)),
@@ -47,12 +45,12 @@ def paint_wall(canvas: Canvas, rng: Rng, x: float, z: Span) -> None:
     number, high = canvas.new('wall'), rng.uniform(1.3, 2.4)
     color = paint_color(rng, (0.08, 0.4), (0.45, 0.75), (0.02, 0.12))
     faces = canvas.solid(Frame(x, z[0]), (0, z[1] - z[0]), (-0.2, 0.2), (0, high), color, number)
-    for name in {'left', 'right'} & set(faces):
+    for face in among(faces, 'left', 'right'):
         columns = np.clip(cells(max(2, round((z[1] - z[0]) / 1.1)), 0.86), 0, 1)
         for row, t in enumerate(cells(4, 0.78)):
             shift = (row % 2) * 0.5 / len(columns)
             stones = np.clip(columns + shift, 0, 1)
-            canvas.panes(faces[name], stones, t, tuple(np.array(color) * rng.uniform(0.72, 0.95)), number)
+            canvas.panes(face, stones, t, tuple(np.array(color) * rng.uniform(0.72, 0.95)), number)
 
 
 def paint_fence(canvas: Canvas, rng: Rng, x: float, z: Span) -> None:
@@ -62,9 +60,9 @@ def paint_fence(canvas: Canvas, rng: Rng, x: float, z: Span) -> None:
     color = paint_color(rng, (0.0, 0.5), (0.75, 0.95) if bright else (0.3, 0.5), (0.06, 0.4))
     faces = canvas.solid(Frame(x, z[0]), (0, z[1] - z[0]), (-0.04, 0.04), (0.05, high), color, number)
     gap = tuple(0.5 * c for c in color)
-    for name in {'left', 'right'} & set(faces):
+    for face in among(faces, 'left', 'right'):
         pickets = cells(max(4, round((z[1] - z[0]) / 0.45)), 0.45)
-        canvas.panes(faces[name], pickets, [[0.0, 0.28], [0.4, 0.72], [0.84, 1.0]], gap, number)
+        canvas.panes(face, pickets, [[0.0, 0.28], [0.4, 0.72], [0.84, 1.0]], gap, number)
 
 
 def paint_tree(canvas: Canvas, rng: Rng, frame: Frame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas, Frame, cells
+from .canvas import Canvas, Frame, among, cells
 from .light import Color, Rng, paint_color
 from .people import paint_rider
 
@@ -53,9 +53,9 @@ def _car(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
     back, front = rng.uniform(0.0, 0.7), rng.uniform(0.9, 1.3)
     body = canvas.solid(frame, (-2.1, 2.1), (-half, half), (0.22, 0.85), color, number, taper=(0.05, 0.12, 0.04))
     _lamps(canvas, body, number, t=(0.5, 0.82))
-    for name in {'back', 'front'} & set(body):
-        canvas.panes(body[name], [0.0, 1.0], [0.0, 0.22], TIRE, number)
-        canvas.panes(body[name], [0.36, 0.64], [0.3, 0.48], (225, 225, 220), number)
+    for face in among(body, 'back', 'front'):
+        canvas.panes(face, [0.0, 1.0], [0.0, 0.22], TIRE, number)
+        canvas.panes(face, [0.36, 0.64], [0.3, 0.48], (225, 225, 220), number)
     cabin = canvas.solid(
         frame, (-2.05 + back, front), (-half + 0.05, half - 0.05), (0.85, high), color, number, taper=(0.35, 0.75, 0.14)
     )
@@ -74,8 +74,8 @@ def _truck(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
 
     def cab() -> None:
         seen = canvas.solid(frame, (2.0, 4.0), (-half, half), (0.5, 2.6), color, number, taper=(0, 0.2, 0.05))
-        for name in {'front', 'left', 'right'} & set(seen):
-            canvas.panes(seen[name], [0.12, 0.88], [0.52, 0.9], _glass(canvas), number)
+        for face in among(seen, 'front', 'left', 'right'):
+            canvas.panes(face, [0.12, 0.88], [0.52, 0.9], _glass(canvas), number)
         _lamps(canvas, seen, number, t=(0.08, 0.2))
         _wheels(canvas, frame, seen, half - 0.1, [2.9], 0.48, number)
 
@@ -83,8 +83,8 @@ def _truck(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
         seen = canvas.solid(frame, (-4, 1.8), (-half, half), (0.95, high), load, number)
         if 'back' in seen:
             canvas.panes(seen['back'], cells(2, 0.94), [0.05, 0.95], tuple(0.88 * c for c in load), number)
-        for name in {'left', 'right'} & set(seen):
-            canvas.panes(seen[name], [0.1, 0.9], [0.35, 0.7], color, number)
+        for face in among(seen, 'left', 'right'):
+            canvas.panes(face, [0.1, 0.9], [0.35, 0.7], color, number)
         _lamps(canvas, seen, number, t=(0.0, 0.07))
         _wheels(canvas, frame, seen, half - 0.1, [-3.0, -1.9], 0.48, number)
 
@@ -95,11 +95,11 @@ def _truck(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
 def _bus(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
     color, half = paint_color(rng, (0.55, 0.95), (0.5, 0.95), (-0.05, 0.75)), 1.25
     seen = canvas.solid(frame, (-5.7, 5.7), (-half, half), (0.35, 3.0), color, number, taper=(0.05, 0.15, 0.04))
-    for name in {'left', 'right'} & set(seen):
-        canvas.panes(seen[name], cells(8, 0.86), [0.42, 0.8], _glass(canvas), number)
-    for name in {'back', 'front'} & set(seen):
-        canvas.panes(seen[name], [0.08, 0.92], [0.4, 0.8], _glass(canvas), number)
-        canvas.panes(seen[name], [0.2, 0.8], [0.85, 0.95], (60, 200, 300), number)  # where it goes
+    for face in among(seen, 'left', 'right'):
+        canvas.panes(face, cells(8, 0.86), [0.42, 0.8], _glass(canvas), number)
+    for face in among(seen, 'back', 'front'):
+        canvas.panes(face, [0.08, 0.92], [0.4, 0.8], _glass(canvas), number)
+        canvas.panes(face, [0.2, 0.8], [0.85, 0.95], (60, 200, 300), number)  # where it goes
     _lamps(canvas, seen, number, t=(0.1, 0.2))
     _wheels(canvas, frame, seen, half, [-3.4, 3.4], 0.5, number)
 
@@ -115,11 +115,11 @@ def _tram(canvas: Canvas, rng: Rng, frame: Frame, number: int) -> None:
         ends = (0.5 if u[0] < -5 else 0.0, 0.5 if u[1] > 5 else 0.0)
         skirt = canvas.solid(frame, u, (-half, half), (0.2, 1.5), low, number)
         body = canvas.solid(frame, u, (-half, half), (1.5, 3.5), high, number, taper=(*ends, 0.1))
-        for name in {'left', 'right'} & set(body):
-            canvas.panes(body[name], cells(4, 0.8), [0.1, 0.62], _glass(canvas), number)
-        for name in {'back', 'front'} & set(body):
-            canvas.panes(body[name], [0.1, 0.9], [0.05, 0.62], _glass(canvas), number)
-            canvas.panes(body[name], [0.3, 0.7], [0.75, 0.92], (60, 200, 300), number)
+        for face in among(body, 'left', 'right'):
+            canvas.panes(face, cells(4, 0.8), [0.1, 0.62], _glass(canvas), number)
+        for face in among(body, 'back', 'front'):
+            canvas.panes(face, [0.1, 0.9], [0.05, 0.62], _glass(canvas), number)
+            canvas.panes(face, [0.3, 0.7], [0.75, 0.92], (60, 200, 300), number)
         _lamps(canvas, skirt, number, t=(0.35, 0.6), width=0.12)
 
 
