@@ -1,39 +1,29 @@
-"""What ISDALoss costs beside CrossEntropyLoss in classification: the head alone, and the whole training step.
-
-The head is all that differs: classifier, statistics, table and loss, forward and backward, at the sizes of the paper's
-networks. The step is what MMEngine's runner does in an iteration, from the data preprocessor to the optimizer, with
-ISDAHook before and after it, on random images. A peak below 1 MB, too small for the system to show, counts as 1 MB.
-
-    python benchmarks/classification.py [--sizes resnet32 ...] [--networks resnet32 wrn-16-8 ...] [--json FILE]
-"""
+"""Linear heads and networks of MMPretrain with every loss that is compared, for ``head_cost.py`` and others."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import measure
 import torch
-from measure import Row, compare, in_own_process, interleaved, parser_of, peak_memory, progress, run_with_allocators
+from measure import Call
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from workload import bind, touch_buffers, training_step
 
 import mmseg_isda.classification  # noqa: F401
-from mmseg_isda.engine import ISDAHook, bind_isda_losses
 
-MODEL_CONFIGS = Path(__file__).parents[1] / 'configs' / '_base_' / 'models'
-BASE = 'cross entropy'
+warnings.filterwarnings('ignore')
+STRENGTH = 0.25
+LARGEST_FULL = 1 << 30  # numbers in full covariances; those of ImageNet's size do not fit
 
 
 class Task(NamedTuple):
-    """A network of the paper: its base config, classes, features, images in a batch and their size in pixels."""
+    """A network of the paper: its config, classes, features, images in a batch and their size in pixels."""
 
     config: str
     classes: int
@@ -43,125 +33,74 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    'resnet32': Task('cifar_resnet32', 10, 64, 128, 32),
-    'wrn-16-8': Task('cifar_wrn-16-8', 10, 512, 128, 32),
-    'wrn-28-10': Task('cifar_wrn-28-10', 100, 640, 128, 32),
-    'resnext29': Task('cifar_resnext29-8x64d', 100, 1024, 128, 32),
-    'resnet50': Task('imagenet_resnet50', 1000, 2048, 64, 224),
+    'resnet32': Task('cifar/resnet32_b128_cifar10', 10, 64, 128, 32),
+    'wrn-16-8': Task('cifar/wrn-16-8_b128_cifar10', 10, 512, 128, 32),
+    'wrn-28-10': Task('cifar/wrn-28-10_b128_cifar100', 100, 640, 128, 32),
+    'resnext29': Task('cifar/resnext29-8x64d_b128_cifar100', 100, 1024, 128, 32),
+    'resnet50': Task('_base_/models/imagenet_resnet50', 1000, 2048, 64, 224),
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    'cross entropy': dict(type='CrossEntropyLoss'),
+    'ISDA, diagonal': dict(type='ISDALoss', covariance='diagonal'),
+    'ISDA, full': dict(type='ISDALoss', covariance='full'),
+    'ISDA, low rank 16': dict(type='ISDALoss', covariance='low_rank', rank=16),
 }
 
 
-def variants_of(task: Task) -> dict[str, dict]:
-    """Losses to compare; a full covariance of ImageNet's size does not fit."""
-    kinds = ['diagonal', 'low_rank'] if task.classes == 1000 else ['full', 'diagonal', 'low_rank']
-    return {BASE: dict(type='CrossEntropyLoss')} | {
-        f'ISDA, {kind}': dict(type='ISDALoss', covariance=kind) for kind in kinds
-    }
+def head_variants(case: str) -> list[str]:
+    """Return the losses to compare at a task; full covariances where they fit into memory."""
+    task = TASKS[case]
+    return [name for name in VARIANTS if 'full' not in name or task.classes * task.features**2 < LARGEST_FULL]
 
 
-def device() -> str:
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
+network_variants = head_variants
 
 
-def touch_statistics(module: torch.nn.Module) -> None:
-    """Writes to every buffer: pages that were never written to would count as memory of the first step."""
-    for buffer in module.buffers():
-        buffer += 0
+def new_head(num_classes: int, num_features: int, loss: dict[str, Any]) -> nn.Module:
+    """Return a linear head in training mode, whose loss is bound to its classifier."""
+    init_default_scope('mmpretrain')
+    config = dict(type='LinearClsHead', num_classes=num_classes, in_channels=num_features, init_cfg=None)
+    head = MODELS.build(dict(config, loss=dict(loss))).train()
+    bind(head, head.loss_module)
+    return head
 
 
-def samples_of(task: Task) -> list[DataSample]:
-    labels = torch.randint(0, task.classes, (task.images,))
-    return [DataSample().set_gt_label(label) for label in labels]
+def head_loss(head: nn.Module, features: Tensor, labels: Tensor, strength: float, **options: Any) -> Tensor:
+    """Return the loss of (N, A) features and (N,) labels."""
+    head.loss_module.strength = strength
+    return head.loss_module(head((features,)), labels, **options)
 
 
-def head_step(name: str, variant: str) -> Callable[[], None]:
-    """A call that runs a linear head forward and backward once."""
-    task = TASKS[name]
+def head_step(case: str, variant: str, device: str) -> Call:
+    """Return a call that runs a linear head forward and backward once; the case is one of ``TASKS``."""
+    task = TASKS[case]
     torch.manual_seed(0)
-    config = dict(type='LinearClsHead', num_classes=task.classes, in_channels=task.features, init_cfg=None)
-    head = MODELS.build(dict(config, loss=variants_of(task)[variant])).to(device()).train()
-    for loss in bind_isda_losses(head).values():
-        loss.strength = 0.25
-    touch_statistics(head)
-    features = torch.randn(task.images, task.features, device=device(), requires_grad=True)
-    samples = [sample.to(device()) for sample in samples_of(task)]
+    head = new_head(task.classes, task.features, VARIANTS[variant]).to(device)
+    touch_buffers(head)
+    features = torch.randn(task.images, task.features, device=device, requires_grad=True)
+    labels = torch.randint(0, task.classes, (task.images,), device=device)
 
     def call() -> None:
         head.zero_grad()
         features.grad = None
-        head.loss((features,), samples)['loss'].backward()
+        head_loss(head, features, labels, STRENGTH, avg_factor=len(labels)).backward()
 
     return call
 
 
-def whole_step(name: str, variant: str) -> Callable[[], None]:
-    """A call that makes one training step of a network."""
-    task = TASKS[name]
-    torch.manual_seed(0)
-    config = Config.fromfile(MODEL_CONFIGS / f'{task.config}.py').model
-    config.head.num_classes, config.head.loss = task.classes, variants_of(task)[variant]
-    config.data_preprocessor = dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], num_classes=task.classes)
-    model = MODELS.build(config).to(device()).train()
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4))
-    runner = SimpleNamespace(model=model, iter=500, max_iters=1000, epoch=0, max_epochs=1, optim_wrapper=wrapper)
-    runner.message_hub = MessageHub.get_instance(f'{name} {variant}')
-    runner.logger = MMLogger.get_instance(f'{name} {variant}', log_level='WARNING')
-    hook = ISDAHook() if 'ISDA' in variant else None
-    inputs = [torch.randint(0, 256, (3, task.pixels, task.pixels), dtype=torch.uint8) for _ in range(task.images)]
-    samples = samples_of(task)
-    if hook:
-        hook.before_run(runner)
-    touch_statistics(model)
-
-    def call() -> None:
-        if hook:
-            hook.before_train_iter(runner, 0)
-        model.train_step(dict(inputs=list(inputs), data_samples=[sample.clone() for sample in samples]), wrapper)
-        if hook:
-            hook.after_train_iter(runner, 0)
-
-    return call
-
-
-STEPS = {'head': head_step, 'step': whole_step}
-
-
-def measure(parts: dict[str, list[str]], runs: int) -> dict:
-    """Prints a table for each head and each network, and returns the figures."""
-    jobs = [(part, name) for part, names in parts.items() for name in names]
-    results: dict = {part: {} for part in parts}
-    begin = time.time()
-    for done, (part, name) in enumerate(jobs, 1):
-        task = TASKS[name]
-        variants = list(variants_of(task))
-        peaks = {variant: in_own_process(__file__, '--peak', part, name, variant) for variant in variants}
-        # The head alone takes a millisecond or two, so it may run more often.
-        calls = {variant: STEPS[part](name, variant) for variant in variants}
-        times = interleaved(calls, runs * 10 if part == 'head' else runs, warmup=2 if part == 'head' else 1)
-        title = f'{part} of {name}: C={task.classes} A={task.features} N={task.images}'
-        rows = {variant: Row(times[variant], max(peaks[variant], 1.0)) for variant in variants}
-        results[part][name] = compare(rows, BASE, title, width=48)
-        progress(done, len(jobs), begin, 'tables')
-    return results
-
-
-def main() -> None:
-    warnings.filterwarnings('ignore')
-    parser = parser_of(__doc__)
-    parser.add_argument('--sizes', nargs='*', choices=TASKS, default=list(TASKS), help='heads to measure alone')
-    parser.add_argument(
-        '--networks', nargs='*', choices=TASKS, default=['resnet32', 'wrn-16-8'], help='whole steps to measure'
-    )
-    parser.add_argument('--peak', nargs=3, metavar=('PART', 'NAME', 'VARIANT'), help='print one peak memory in MB')
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def network_step(case: str, variant: str, device: str) -> Call:
+    """Return a call that makes one training step of a network; the case is one of ``TASKS``."""
     init_default_scope('mmpretrain')
-    if options.peak:
-        part, name, variant = options.peak
-        print(peak_memory(STEPS[part](name, variant)))
-        return
-    run_with_allocators(options, lambda: measure({'head': options.sizes, 'step': options.networks}, options.runs))
+    task = TASKS[case]
+    torch.manual_seed(0)
+    config = Config.fromfile(measure.ROOT / 'configs' / f'{task.config}.py').model
+    config.head.num_classes, config.head.loss = task.classes, dict(VARIANTS[variant])
+    config.data_preprocessor = dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], num_classes=task.classes)
+    model = MODELS.build(config).to(device).train()
+    inputs = [torch.randint(0, 256, (3, task.pixels, task.pixels), dtype=torch.uint8) for _ in range(task.images)]
+    labels = torch.randint(0, task.classes, (task.images,))
 
+    def batch() -> dict:
+        return dict(inputs=list(inputs), data_samples=[DataSample().set_gt_label(label) for label in labels])
 
-if __name__ == '__main__':
-    main()
+    return training_step(model, batch, lr=0.1, with_hook='ISDA' in variant)

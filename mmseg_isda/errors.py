@@ -23,6 +23,10 @@ class CheckpointError(UserError, ValueError):
     """A file that is no checkpoint, is damaged, or holds more than data."""
 
 
+class DataError(UserError, ValueError):
+    """An image or a label that cannot be what a data set needs; the message names the file."""
+
+
 class InterruptionError(UserError):
     """A run that was interrupted from the keyboard; the message says how to go on."""
 

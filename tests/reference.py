@@ -52,40 +52,35 @@ def table(weight: Tensor, matrices: Tensor, strength: float) -> Tensor:
     return torch.stack(rows)
 
 
-def eq7_map(
+def eq7_logits(
     low_logits: Tensor,
     labels: Tensor,
-    weight: Tensor,
-    matrices: Tensor,
-    strength: float,
+    shift: Tensor | None,
     *,
     augment_at: str,
     align_corners: bool,
     ignore_index: int = 255,
 ) -> Tensor:
-    """(N, H, W) losses of Eq. 7 from (N, C, h, w) logits before up-sampling, pixel by pixel; 0 where ignored."""
-    shift = table(weight, matrices, strength)
-    size = tuple(labels.shape[1:])
+    """(N, C, H, W) logits from (N, C, h, w): one-hot labels times the (C, C) table, before or after the up-sampling."""
 
     def shifted(logits: Tensor, at: Tensor) -> Tensor:
-        out = logits.clone()
-        for image, row, column in (at != ignore_index).nonzero().tolist():
-            out[image, :, row, column] = logits[image, :, row, column] + shift[at[image, row, column]]
-        return out
+        one_hot = at.unsqueeze(1) == torch.arange(len(shift), device=at.device).view(1, -1, 1, 1)
+        one_hot = one_hot & (at != ignore_index).unsqueeze(1)
+        return logits + torch.einsum('nyhw,yc->nchw', one_hot.double(), shift.double())
 
-    def up(logits: Tensor) -> Tensor:
-        return F.interpolate(logits, size=size, mode='bilinear', align_corners=align_corners)
+    logits = low_logits.double()
+    if shift is not None and augment_at == 'feature':
+        logits = shifted(logits, F.interpolate(labels[:, None].double(), size=logits.shape[2:], mode='nearest')[:, 0])
+    logits = F.interpolate(logits, size=labels.shape[1:], mode='bilinear', align_corners=align_corners)
+    return shifted(logits, labels) if shift is not None and augment_at == 'label' else logits
 
-    if augment_at == 'feature':
-        nearest = F.interpolate(labels[:, None].double(), size=low_logits.shape[2:], mode='nearest')[:, 0].long()
-        logits = up(shifted(low_logits, nearest))
-    else:
-        logits = shifted(up(low_logits), labels)
-    losses = torch.zeros(labels.shape, dtype=logits.dtype)
-    for image, row, column in (labels != ignore_index).nonzero().tolist():
-        z = logits[image, :, row, column]
-        losses[image, row, column] = z.logsumexp(0) - z[labels[image, row, column]]
-    return losses
+
+def eq7_map(
+    low_logits: Tensor, labels: Tensor, weight: Tensor, matrices: Tensor, strength: float, **placement
+) -> Tensor:
+    """(N, H, W) losses of Eq. 7 from (N, C, h, w) logits before up-sampling; 0 where ignored."""
+    logits = eq7_logits(low_logits, labels, table(weight, matrices, strength), **placement)
+    return F.cross_entropy(logits, labels, reduction='none', ignore_index=placement.get('ignore_index', 255))
 
 
 def reduced(
@@ -95,18 +90,20 @@ def reduced(
     weight: Tensor | None = None,
     class_weight: Tensor | None = None,
     reduction: str = 'mean',
+    avg_factor: float | Tensor | None = None,
     avg_non_ignore: bool = False,
     ignore_index: int = 255,
 ) -> Tensor:
-    """MMSegmentation's rules of weighting and averaging."""
+    """MMSegmentation's rules of weighting and averaging, its epsilon included."""
     valid = labels != ignore_index
-    per_class = torch.zeros(labels.shape, dtype=losses.dtype)
-    per_class[valid] = 1.0 if class_weight is None else class_weight.to(losses.dtype)[labels[valid]]
-    weighted = losses * per_class * (1.0 if weight is None else weight.to(losses.dtype))
-    if reduction == 'none':
-        return weighted
-    if reduction == 'sum':
-        return weighted.sum()
+    per_class = valid.to(losses.dtype)
     if class_weight is not None:
-        return weighted.sum() / per_class.sum()
-    return weighted.sum() / (valid.sum() if avg_non_ignore else labels.numel())
+        per_class[valid] = class_weight.to(losses.dtype)[labels[valid]]
+    weighted = losses * per_class * (1.0 if weight is None else weight.to(losses.dtype))
+    if reduction != 'mean':
+        return weighted if reduction == 'none' else weighted.sum()
+    if avg_factor is None:
+        avg_factor = valid.sum() if avg_non_ignore else labels.numel()
+        if class_weight is not None:
+            avg_factor = per_class.sum()
+    return weighted.sum() / (float(avg_factor) + torch.finfo(torch.float32).eps)

@@ -1,8 +1,6 @@
 default_scope = 'mmpretrain'
-# Registers ISDALoss, ISDAHook, the networks, data sets and transforms, under the host's own train script too.
+# Registers ISDALoss, ISDAHook, networks, data sets and transforms, also under the host's own train script.
 custom_imports = dict(imports=['mmseg_isda.classification'], allow_failed_imports=False)
-# The paper reports the mean of the last ten epochs.
-custom_hooks = [dict(type='LastEpochsMean', num_epochs=10)]
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -11,6 +9,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
+    isda=dict(type='ISDAHook'),
+    last_epochs=dict(type='LastEpochsMean', num_epochs=10),  # what the paper reports
 )
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -6,4 +6,3 @@ model = dict(
     decode_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=1.0)),
     auxiliary_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=1.0)),
 )
-custom_hooks = [dict(type='ISDAHook')]

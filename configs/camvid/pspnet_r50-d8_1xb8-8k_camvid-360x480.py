@@ -14,3 +14,4 @@ model = dict(
     decode_head=dict(num_classes=11, norm_cfg=norm_cfg),
     auxiliary_head=dict(num_classes=11, norm_cfg=norm_cfg),
 )
+default_hooks = dict(checkpoint=dict(interval=1000, max_keep_ckpts=2))

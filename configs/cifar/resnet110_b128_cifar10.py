@@ -1,6 +1,4 @@
-_base_ = [
-    '../_base_/models/cifar_resnet110.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/cifar_resnet_160e.py',
-    '../_base_/classification_runtime.py',
-]
+# ResNet-110: 1.731 M parameters.
+_base_ = './resnet32_b128_cifar10.py'
+
+model = dict(backbone=dict(depth=110))

@@ -1,8 +1,4 @@
-_base_ = [
-    '../_base_/models/cifar_resnet110.py',
-    '../_base_/datasets/cifar100.py',
-    '../_base_/schedules/cifar_resnet_160e.py',
-    '../_base_/classification_runtime.py',
-]
+# ResNet-110: 1.731 M parameters.
+_base_ = './resnet32_b128_cifar100.py'
 
-model = dict(head=dict(num_classes=100))
+model = dict(backbone=dict(depth=110))

@@ -9,5 +9,4 @@ test_dataloader = dict(num_workers=1)
 
 param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, T_max=10, eta_min=0, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=10)
-custom_hooks = [dict(type='LastEpochsMean', num_epochs=3)]
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=1))
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=1), last_epochs=dict(num_epochs=3))

@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/cifar_shake-shake-26-2x112d.py',
-    '../_base_/datasets/cifar100.py',
-    '../_base_/schedules/cifar_shake-shake_1800e.py',
-    '../_base_/classification_runtime.py',
-]
+# Shake-Shake 26 2x112d: 36.44 M parameters.
+_base_ = './shake-shake-26-2x32d_b64_cifar100.py'
 
-model = dict(head=dict(num_classes=100))
-train_dataloader = dict(batch_size=64)
+model = dict(backbone=dict(base_channels=112), head=dict(in_channels=448))

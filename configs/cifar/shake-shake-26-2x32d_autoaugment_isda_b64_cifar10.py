@@ -1,4 +1,3 @@
 _base_ = './shake-shake-26-2x32d_autoaugment_b64_cifar10.py'
 
 model = dict(head=dict(loss=dict(type='ISDALoss', lambda_0=0.5, covariance='full')))
-custom_hooks = [dict(type='ISDAHook'), dict(type='LastEpochsMean', num_epochs=10)]

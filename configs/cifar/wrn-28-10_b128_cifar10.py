@@ -1,6 +1,4 @@
-_base_ = [
-    '../_base_/models/cifar_wrn-28-10.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/cifar_wide-resnet_240e.py',
-    '../_base_/classification_runtime.py',
-]
+# Wide-ResNet-28-10: 36.48 M parameters.
+_base_ = './wrn-16-8_b128_cifar10.py'
+
+model = dict(backbone=dict(depth=28, widen_factor=10, dropout=0.3), head=dict(in_channels=640))

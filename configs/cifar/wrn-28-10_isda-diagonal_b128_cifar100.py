@@ -1,4 +1,3 @@
 _base_ = './wrn-28-10_b128_cifar100.py'
 
 model = dict(head=dict(loss=dict(type='ISDALoss', lambda_0=0.5, covariance='diagonal')))
-custom_hooks = [dict(type='ISDAHook'), dict(type='LastEpochsMean', num_epochs=10)]

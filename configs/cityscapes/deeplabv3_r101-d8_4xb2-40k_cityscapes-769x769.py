@@ -1,12 +1,4 @@
-# DeepLab-v3, ResNet-101, in the ISDA paper's recipe (Table 7): 4 GPUs x 2 images.
-_base_ = [
-    '../_base_/models/deeplabv3_r101-d8_paper.py',
-    '../_base_/datasets/cityscapes_769x769_paper.py',
-    '../_base_/schedules/schedule_40k.py',
-    '../_base_/default_runtime.py',
-]
+# DeepLab-v3 as the ISDA paper trained it (Table 7): narrow ASPP branches and a 1x1 bottleneck on PSPNet's network.
+_base_ = './pspnet_r101-d8_4xb2-40k_cityscapes-769x769.py'
 
-model = dict(
-    data_preprocessor=dict(size=(769, 769)),
-    test_cfg=dict(mode='slide', crop_size=(769, 769), stride=(513, 513)),
-)
+model = dict(decode_head=dict(type='SlimASPPHead', branch_channels=256, dilations=(1, 12, 24, 36)))

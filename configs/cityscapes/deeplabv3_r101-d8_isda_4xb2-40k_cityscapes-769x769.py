@@ -4,4 +4,3 @@ model = dict(
     decode_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=7.5)),
     auxiliary_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=7.5)),
 )
-custom_hooks = [dict(type='ISDAHook')]

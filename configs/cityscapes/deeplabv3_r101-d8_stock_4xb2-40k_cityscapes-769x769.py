@@ -1,16 +1,4 @@
-# DeepLab-v3, ResNet-101, in MMSegmentation's usual recipe: its own head, RGB input, colour change, its weights.
-_base_ = [
-    '../_base_/models/deeplabv3_r50-d8.py',
-    '../_base_/datasets/cityscapes_769x769.py',
-    '../_base_/schedules/schedule_40k.py',
-    '../_base_/default_runtime.py',
-]
+# DeepLab-v3 in MMSegmentation's recipe.
+_base_ = './pspnet_r101-d8_stock_4xb2-40k_cityscapes-769x769.py'
 
-model = dict(
-    data_preprocessor=dict(size=(769, 769)),
-    backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnet101_v1c')),
-    decode_head=dict(align_corners=True),
-    auxiliary_head=dict(align_corners=True),
-    test_cfg=dict(mode='slide', crop_size=(769, 769), stride=(513, 513)),
-)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=1e-4, begin=0, end=40000, by_epoch=False)]
+model = dict(decode_head=dict(type='ASPPHead', dilations=(1, 12, 24, 36)))

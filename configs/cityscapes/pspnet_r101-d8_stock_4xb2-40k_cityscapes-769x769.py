@@ -1,4 +1,4 @@
-# PSPNet, ResNet-101, in MMSegmentation's usual recipe: its own head, RGB input, colour change, its weights.
+# PSPNet, ResNet-101, in MMSegmentation's recipe: its heads, RGB input, photometric distortion, its weights.
 _base_ = [
     '../_base_/models/pspnet_r50-d8.py',
     '../_base_/datasets/cityscapes_769x769.py',

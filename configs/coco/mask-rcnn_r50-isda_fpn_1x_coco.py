@@ -1,6 +1,4 @@
-# The same from a ResNet-50 that was pretrained with ISDA: tools/convert_checkpoint.py makes the file.
-_base_ = './mask-rcnn_r50_fpn_1x_coco.py'
+# MMDetection's Mask R-CNN with a ResNet-50 pretrained with ISDA (mmseg-isda convert).
+_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 
-model = dict(
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='pretrained/resnet50_isda.pth')),
-)
+model = dict(backbone=dict(init_cfg=dict(checkpoint='pretrained/resnet50_isda.pth')))

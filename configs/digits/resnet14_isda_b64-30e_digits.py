@@ -1,4 +1,3 @@
 _base_ = './resnet14_b64-30e_digits.py'
 
 model = dict(head=dict(loss=dict(type='ISDALoss', lambda_0=0.5, covariance='full')))
-custom_hooks = [dict(type='ISDAHook'), dict(type='LastEpochsMean', num_epochs=10)]

@@ -1,6 +1,7 @@
-_base_ = [
-    '../_base_/models/imagenet_densenet-bc-265.py',
-    '../_base_/datasets/imagenet_bs64.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+# DenseNet-BC-265: 33.34 M parameters.
+_base_ = './densenet-bc-121_8xb64_imagenet.py'
+
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, growth_rate=32, depths=[6, 12, 64, 48], init_channels=64)),
+    head=dict(in_channels=2688),
+)

@@ -1,6 +1,4 @@
-_base_ = [
-    '../_base_/models/imagenet_resnet152.py',
-    '../_base_/datasets/imagenet_bs64.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+# ResNet-152: 60.19 M parameters.
+_base_ = './resnet50_8xb64_imagenet.py'
+
+model = dict(backbone=dict(depth=152))

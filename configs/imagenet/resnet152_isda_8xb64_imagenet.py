@@ -1,4 +1,3 @@
 _base_ = './resnet152_8xb64_imagenet.py'
 
 model = dict(head=dict(loss=dict(type='ISDALoss', lambda_0=7.5, covariance='diagonal')))
-custom_hooks = [dict(type='ISDAHook'), dict(type='LastEpochsMean', num_epochs=10)]

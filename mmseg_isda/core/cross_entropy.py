@@ -6,11 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_loss
 from .labels import check_labels, resize_labels
 from .shift import add_shift
-
-REDUCTIONS = ('none', 'mean', 'sum')
-PLACEMENTS = ('feature', 'label')
 
 
 def isda_cross_entropy(
@@ -24,9 +22,10 @@ def isda_cross_entropy(
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
     avg_non_ignore: bool = False,
-    augment_at: str = 'label',
-    feature_size: tuple[int, int] | None = None,
+    augment_at: str = 'feature',
+    feature_size: tuple[int, ...] | None = None,
     align_corners: bool = False,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     r"""Cross entropy of logits that are shifted according to the label: the upper bound of Eq. 7.
 
@@ -46,11 +45,14 @@ def isda_cross_entropy(
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
         avg_non_ignore: count only pixels that are not ignored in that default.
-        augment_at: ``'label'``: each pixel is shifted by its own label; ``'feature'``: the shift is made at
-            ``feature_size`` with labels taken by nearest neighbour and up-sampled bilinearly like the logits. As
-            up-sampling is linear, the latter equals shifting the logits before the up-sampling.
-        feature_size: (h, w) of the features, for ``augment_at='feature'``.
+        augment_at: ``'feature'``: the shift is made at ``feature_size`` with labels taken by nearest neighbor and
+            up-sampled bilinearly like the logits, which equals shifting the logits before the up-sampling, as that is
+            linear; ``'label'``: each pixel is shifted by its own label.
+        feature_size: (h, w) of the features, for ``augment_at='feature'``; by default that of the labels, where both
+            placements are the same.
         align_corners: of the bilinear up-sampling, for ``augment_at='feature'``.
+        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; the logits are
+            raised by the table of the hard label. Beyond the paper.
 
     Returns:
         A scalar, or the shape of ``labels`` for ``reduction='none'``.
@@ -59,13 +61,16 @@ def isda_cross_entropy(
         ValueError: for an unknown option, shapes that do not fit, a label that is out of range (on the CPU), or an
             ``avg_factor`` with ``reduction='sum'``.
     """
-    _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size)
+    _check(logits, labels, shift, weight, feature_size)
+    check_loss(augment_at=augment_at, reduction=reduction, avg_factor=avg_factor, label_smoothing=label_smoothing)
     num_classes = logits.shape[1]
     try:
         if shift is not None:
             logits = _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners)
-        loss = F.cross_entropy(logits, labels, weight=class_weight, reduction='none', ignore_index=ignore_index)
-    except IndexError:  # On the CPU the look-ups find a bad label at no cost, but do not say where it comes from.
+        loss = F.cross_entropy(
+            logits, labels, class_weight, ignore_index=ignore_index, reduction='none', label_smoothing=label_smoothing
+        )
+    except (IndexError, RuntimeError):  # On the CPU the look-ups find a bad label at no cost, but do not name it.
         check_labels(labels, num_classes, ignore_index)
         raise
     if avg_factor is None and reduction == 'mean':
@@ -73,7 +78,7 @@ def isda_cross_entropy(
     return _reduce(loss, weight, reduction, avg_factor)
 
 
-def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size) -> None:
+def _check(logits, labels, shift, weight, feature_size) -> None:
     num_classes, expected = logits.shape[1], (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != expected:
         raise ValueError(
@@ -83,19 +88,13 @@ def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, fea
         raise ValueError(f'shift must have shape {(num_classes, num_classes)}, got {tuple(shift.shape)}')
     if weight is not None and weight.shape != labels.shape:
         raise ValueError(f'weight must have the shape of labels, {tuple(labels.shape)}, got {tuple(weight.shape)}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-    if avg_factor is not None and reduction == 'sum':
-        raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
-    if augment_at not in PLACEMENTS:
-        raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
-    if augment_at == 'feature' and shift is not None and (feature_size is None or logits.dim() != 4):
-        raise ValueError("augment_at='feature' needs logits of shape (N, C, H, W) and feature_size=(h, w)")
+    if feature_size is not None and logits.dim() != 4:
+        raise ValueError(f'feature_size goes with logits of shape (N, C, H, W), got {tuple(logits.shape)}')
 
 
 def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners) -> Tensor:
     size = tuple(labels.shape[1:])
-    if augment_at == 'label' or tuple(feature_size) == size:
+    if augment_at == 'label' or feature_size is None or tuple(feature_size) == size:
         return add_shift(logits, labels, shift, ignore_index)
     low = add_shift(None, resize_labels(labels, feature_size), shift, ignore_index)
     up = F.interpolate(low, size=size, mode='bilinear', align_corners=align_corners)

@@ -11,32 +11,40 @@ def _invalid(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
 
 
-def check_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> None:
-    """Raises if a label is neither a class nor ``ignore_index``. Waits for the device.
+def check_labels(labels: Tensor, num_classes: int, ignore_index: int = 255, owner: str = '') -> None:
+    """Raise for a label that is neither a class nor ``ignore_index``. Waits for the device.
 
     Args:
         labels: integers of any shape.
         num_classes: C; the classes are 0 to C - 1.
         ignore_index: the label of pixels that have no class.
+        owner: classifier whose labels they are, for the message.
 
     Raises:
-        ValueError: names the first label that is out of range.
+        ValueError: naming the first label that is out of range.
     """
     invalid = _invalid(labels, num_classes, ignore_index)
     if invalid.any():
-        raise_invalid_label(int(labels[invalid][0]), num_classes, ignore_index)
+        raise_invalid_label(int(labels[invalid][0]), num_classes, ignore_index, owner)
 
 
-def raise_invalid_label(label: int, num_classes: int, ignore_index: int) -> None:
-    """Raises the one message that all checks of labels share.
+def raise_invalid_label(label: int, num_classes: int, ignore_index: int, owner: str = '') -> None:
+    """Raise the one message that all checks of labels share.
+
+    Args:
+        label: the value.
+        num_classes: C.
+        ignore_index: the label of pixels that have no class.
+        owner: classifier whose labels they are.
 
     Raises:
         ValueError: always.
     """
+    whose = f' of {owner}' if owner else ''
     raise ValueError(
-        f'labels hold the value {label}, but must lie in [0, {num_classes}) or equal ignore_index={ignore_index}. '
-        f'Check num_classes of the head, the label mapping of the data set (e.g. Cityscapes labelTrainIds, '
-        f'reduce_zero_label) and ignore_index.'
+        f'labels{whose} hold the value {label}, but must lie in [0, {num_classes}) or equal '
+        f'ignore_index={ignore_index}. Check num_classes of the head, the label mapping of the data set (e.g. '
+        f'Cityscapes labelTrainIds, reduce_zero_label), seg_pad_val of the data preprocessor and ignore_index'
     )
 
 
@@ -59,7 +67,7 @@ def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 25
     return labels.masked_fill(invalid, ignore_index), suspect
 
 
-def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
     """Brings label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
 
     Args:

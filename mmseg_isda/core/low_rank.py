@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_strength
 from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
 from .precision import full_precision
 from .shift import diagonal_form
-from .statistics import ClassCovariance
+from .statistics import KINDS, ClassCovariance
 
+COVARIANCES = (*KINDS, 'low_rank')
 # Bounds the float64 copies.
 CLASSES_AT_A_TIME = 64
 
@@ -59,6 +61,7 @@ class LowRankCovariance(ClassCovariance):
 
     def __init__(self, num_classes: int, num_features: int, rank: int = 16, *, sync: bool = True) -> None:
         super().__init__(num_classes, num_features, 'diagonal', sync=sync)
+        self.kind = 'low_rank'
         if rank < 1:
             raise ValueError(f'rank must be at least 1, got {rank}')
         self.rank = rank
@@ -89,7 +92,7 @@ class LowRankCovariance(ClassCovariance):
         if self.sync and is_distributed():
             rows, labels = self._gatherer(rows, labels)
         batch = class_moments(rows, labels, self.num_classes, ignore_index, 'diagonal', dtype=self.mean.dtype)
-        if len(labels) and batch.is_finite():
+        if len(labels) and self._is_sound(batch):
             with full_precision(rows.device):
                 self._update_factor(rows.to(self.mean.dtype), labels, batch.mean)
         self._merge(batch)
@@ -119,7 +122,7 @@ class LowRankCovariance(ClassCovariance):
         self.factor[classes] = factor
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:
-        """(K, A, A) the covariances that the factors stand for, by default of all classes. For small sizes.
+        """Return the covariances that the factors stand for, (K, A, A), by default of all classes. For small sizes.
 
         Args:
             classes: (K,) int64.
@@ -128,24 +131,18 @@ class LowRankCovariance(ClassCovariance):
         factor, variance = self.factor[index], self.covariance[index]
         return factor.mT @ factor + torch.diag_embed(residual_variance(factor, variance))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """Refuses factors of another rank; see the base class for the rest."""
-        found = state_dict.get(f'{prefix}factor')
-        if found is None and f'{prefix}count' in state_dict:
-            raise ValueError(
-                f'the checkpoint has ISDA statistics at {prefix} but no {prefix}factor: it was not trained with a '
-                f"low-rank covariance. To use its weights without them, strip them with 'tools/publish_model.py'."
-            )
-        if found is not None and found.shape != self.factor.shape:
-            raise ValueError(
-                f'the checkpoint has {prefix}factor of shape {tuple(found.shape)}, but this model needs '
-                f'{tuple(self.factor.shape)}: (classes, rank, features). Set rank={found.shape[1]} of the loss, or '
-                f"strip the statistics with 'tools/publish_model.py'."
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def shift(self, weight: Tensor, strength: float | Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return the shift table of Eq. 7, see :func:`low_rank_shift` and the base class."""
+        return low_rank_shift(weight, self.factor, self.covariance, strength, classes=classes)
+
+    def _gram(self, weight: Tensor, classes: Tensor) -> Tensor:
+        factor, variance = self.factor[classes].to(weight.dtype), self.covariance[classes].to(weight.dtype)
+        projected = weight @ factor.mT
+        rest = residual_variance(factor, variance)
+        return projected @ projected.mT + (weight * rest.unsqueeze(1)) @ weight.t()
 
     def extra_repr(self) -> str:
-        return f'{self.num_classes}, {self.num_features}, rank={self.rank}, sync={self.sync}'
+        return f'{self.num_classes}, {self.num_features}, kind={self.kind!r}, rank={self.rank}, sync={self.sync}'
 
 
 def strongest_directions(rows: Tensor, rank: int) -> Tensor:
@@ -224,5 +221,24 @@ def _check_shift(weight: Tensor, factor: Tensor, variance: Tensor, strength: flo
         raise ValueError(f'factor must have shape ({classes}, r, {size}), got {tuple(factor.shape)}')
     if tuple(variance.shape) != (classes, size):
         raise ValueError(f'variance must have shape ({classes}, {size}), got {tuple(variance.shape)}')
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
+
+
+def new_statistics(
+    kind: str, num_classes: int, num_features: int, *, rank: int = 16, sync: bool = True
+) -> ClassCovariance:
+    """Return empty statistics of a kind.
+
+    Args:
+        kind: one of ``COVARIANCES``: those of :class:`~mmseg_isda.core.ClassCovariance`, or ``'low_rank'``.
+        num_classes: C.
+        num_features: A.
+        rank: directions that ``'low_rank'`` keeps of each class.
+        sync: pool across ranks.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    if kind == 'low_rank':
+        return LowRankCovariance(num_classes, num_features, rank, sync=sync)
+    return ClassCovariance(num_classes, num_features, kind, sync=sync)

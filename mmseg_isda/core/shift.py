@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from typing import TYPE_CHECKING
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checks import check_strength
 from .precision import full_precision
+
+if TYPE_CHECKING:
+    from .statistics import ClassCovariance
 
 PIXELS_PER_PRODUCT = 1 << 16
 # One class at a time on a CPU, whose products are large enough; many at a time where each is a launch.
@@ -16,7 +22,7 @@ BYTES_PER_PRODUCT = {'cpu': 1, 'other': 1 << 27}
 def logit_shift(
     weight: Tensor, covariance: Tensor, strength: float | Tensor, *, classes: Tensor | None = None
 ) -> Tensor:
-    r"""What is added to logit j of a pixel with label y (Eq. 7).
+    r"""Return what is added to logit j of a pixel with label y (Eq. 7).
 
     .. math:: \mathrm{shift}_{yj} = \tfrac{\lambda}{2} (w_j - w_y)^T \Sigma_y (w_j - w_y)
 
@@ -58,9 +64,56 @@ def logit_shift(
         return (strength / 2 * quadratic).masked_fill(own, 0)
 
 
-def whole_table(rows: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """The (C, C) table of (K, C) rows that :func:`logit_shift` made for ``classes``; the rows of others are zero."""
-    return rows.new_zeros(num_classes, num_classes).index_copy(0, classes, rows)
+def shift_table(
+    statistics: ClassCovariance,
+    weight: Tensor,
+    strength: float | Tensor,
+    *,
+    count: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Return the whole table of an iteration, (C, C), on the CPU with the rows of the classes present alone.
+
+    Args:
+        statistics: of the classes.
+        weight: (C, A) rows of the classifier.
+        strength: lambda of this iteration.
+        count: (C,) how often each label will be looked up; the rows of others may be left zero.
+        labels: in place of ``count``, the labels themselves; those out of range are ignored.
+    """
+    if weight.device.type != 'cpu':  # To find the classes present would mean to wait for the device.
+        return statistics.shift(weight, strength)
+    if count is None:
+        count = torch.bincount(labels.flatten().clamp(0, len(weight)), minlength=len(weight))[: len(weight)]
+    classes = count.nonzero().squeeze(1)
+    rows = statistics.shift(weight, strength, classes)
+    return rows.new_zeros(len(weight), len(weight)).index_copy(0, classes, rows)
+
+
+def shift_of_vectors(
+    statistics: ClassCovariance, weight: Tensor, strength: float | Tensor, labels: Tensor, ignore_index: int
+) -> Tensor:
+    """Return what is added to the logits of each vector, (N, C); only the rows of the table that it needs are made.
+
+    Args:
+        statistics: of the classes.
+        weight: (C, A) rows of the classifier.
+        strength: lambda of this iteration.
+        labels: (N,) int64, each a class or ``ignore_index``.
+        ignore_index: label of the vectors that get nothing.
+    """
+    valid = labels != ignore_index
+    labels = labels.masked_fill(~valid, 0)
+    is_full = statistics.covariance.dim() == 3 and len(statistics.covariance) > 1
+    if labels.device.type == 'cpu':
+        classes, row = labels.unique(return_inverse=True)
+        added = F.embedding(row, statistics.shift(weight, strength, classes))
+    elif len(labels) < len(weight) and not is_full:
+        # To find the classes present would wait for the device: a row for each vector, though some are equal.
+        added = statistics.shift(weight, strength, labels)
+    else:
+        added = F.embedding(labels, statistics.shift(weight, strength))
+    return added.masked_fill(~valid.unsqueeze(1), 0)
 
 
 def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None:
@@ -73,8 +126,7 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
             f'covariance must have shape ({classes}, {size}), ({classes}, {size}, {size}) or 1 in place of {classes} '
             f'for a weight of shape {tuple(weight.shape)}, got {shape}'
         )
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
 
 
 def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
@@ -107,7 +159,8 @@ class _MatrixForm(torch.autograd.Function):
     """(K, C) forms (w_j - w_y)' Sigma_y (w_j - w_y) for full matrices, a few classes at a time.
 
     With D = W - w_y and U = D Sigma_y the row is sum(U * D, 1) and its derivative with respect to D is 2 U. Kept is U,
-    (K, C, A), or where that is less a copy of the matrices, (K, A, A): the running ones change in place.
+    (K, C, A), or where that is less a copy of the matrices, (K, A, A): the running ones change in place. The second
+    derivative needs the matrices: it asks for the running ones, and raises if they have changed.
     """
 
     @staticmethod
@@ -116,6 +169,7 @@ class _MatrixForm(torch.autograd.Function):
             classes = torch.arange(len(weight), device=weight.device)
         num_classes, size = weight.shape
         ctx.keeps_products = size >= num_classes
+        ctx.covariance, ctx.version = covariance, covariance._version
         kept = weight.new_empty(len(classes), num_classes if ctx.keeps_products else size, size)
         forms = weight.new_empty(len(classes), num_classes)
         for part in _parts(weight, len(classes)):
@@ -128,9 +182,10 @@ class _MatrixForm(torch.autograd.Function):
         return forms
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         kept, classes, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            return _matrix_form_grad(ctx, grad, weight, classes), None, None
         grad_weight = torch.zeros_like(weight)
         for part in _parts(weight, len(classes)):
             products = kept[part]
@@ -143,6 +198,23 @@ class _MatrixForm(torch.autograd.Function):
         return grad_weight, None, None
 
 
+def _matrix_form_grad(ctx, grad: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
+    """The same gradient from operations that autograd knows."""
+    if ctx.covariance._version != ctx.version:
+        raise RuntimeError(
+            'the full covariances were updated between the forward pass and a backward pass with create_graph=True: '
+            'take second derivatives before the next update of the statistics'
+        )
+    grad_weight = torch.zeros_like(weight)
+    for part in _parts(weight, len(classes)):
+        difference = weight - weight[classes[part]].unsqueeze(1)
+        products = torch.bmm(difference, ctx.covariance[classes[part]].to(weight.dtype))
+        grad_products = products * (2 * grad[part]).unsqueeze(2)
+        grad_weight = grad_weight + grad_products.sum(0)
+        grad_weight = grad_weight.index_add(0, classes[part], grad_products.sum(1), alpha=-1)
+    return grad_weight
+
+
 def _parts(weight: Tensor, num_classes: int) -> list[slice]:
     """Slices of the classes that are worked on together."""
     budget = BYTES_PER_PRODUCT['cpu' if weight.device.type == 'cpu' else 'other']
@@ -151,7 +223,7 @@ def _parts(weight: Tensor, num_classes: int) -> list[slice]:
 
 
 def add_shift(logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int = 255) -> Tensor:
-    r"""Adds its row of the table to the logits of each labelled position; ignored ones get nothing.
+    r"""Add its row of the table to the logits of each labelled position; ignored ones get nothing.
 
     Args:
         logits: (N, C, *spatial), or None for zeros.
@@ -187,15 +259,15 @@ class _AddShift(torch.autograd.Function):
         ctx.shift_dtype = shift.dtype
         if logits is None:
             return shifted
-        return (
-            shifted.add_(logits)
-            if shifted.dtype == torch.promote_types(shifted.dtype, logits.dtype)
-            else shifted + logits
-        )
+        if shifted.dtype != torch.promote_types(shifted.dtype, logits.dtype):
+            return shifted + logits
+        # Past autograd: torch.compile of PyTorch 2.11 loses the gradient of a result that was changed in place.
+        shifted.detach().add_(logits.detach())
+        return shifted
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+        # Of operations that autograd knows, on the gradient alone: so the second derivative is right.
         (labels,) = ctx.saved_tensors
         grad_logits = grad.to(ctx.logits_dtype) if ctx.needs_input_grad[0] else None
         grad_shift = None
@@ -213,5 +285,5 @@ def _sum_by_label(grad: Tensor, labels: Tensor, num_classes: int, ignore_index: 
             valid = row != ignore_index
             onehot = grad.new_zeros(num_classes, len(row))
             onehot.scatter_(0, row.masked_fill(~valid, 0).long()[None], valid[None].to(grad.dtype))
-            total.addmm_(onehot, part.t())
+            total = total + onehot @ part.t() if torch.is_grad_enabled() else total.addmm_(onehot, part.t())
     return total

@@ -9,12 +9,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .checks import check_choice
 from .labels import check_labels
 from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
 from .pooling import BatchGatherer, is_distributed
 from .precision import full_precision
+from .shift import logit_shift
 
 KINDS = ('diagonal', 'full', 'shared', 'identity')
+CLASSES_PER_PRODUCT = 64
+STRIP_HINT = "To use its weights without its ISDA statistics, strip them with 'mmseg-isda publish'."
 
 
 class _Gain(NamedTuple):
@@ -64,7 +68,8 @@ class ClassCovariance(nn.Module):
         count: (C,) int64, pixels seen of each class. Over ranks: sum.
         mean: (C, A) float32. Over ranks: weighted by the counts.
         covariance: see ``kind``, float32. Over ranks: weighted by the counts, plus the spread of the ranks' means.
-        num_skipped: int64 scalar, batches left out because a feature was not finite. Not saved.
+        num_skipped: int64 scalar, batches left out because a feature, or what they would have made of the
+            statistics, was not finite or too large to be multiplied in float32. Not saved.
 
     Raises:
         ValueError: if ``num_classes < 2``, ``num_features < 1`` or ``kind`` is unknown.
@@ -90,8 +95,7 @@ class ClassCovariance(nn.Module):
             )
         if num_features < 1:
             raise ValueError(f'num_features must be at least 1, got {num_features}')
-        if kind not in KINDS:
-            raise ValueError(f'kind must be one of {", ".join(map(repr, KINDS))}, got {kind!r}')
+        check_choice('kind', kind, KINDS)
         self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('mean', torch.zeros(num_classes, num_features))
@@ -111,7 +115,8 @@ class ClassCovariance(nn.Module):
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
         """Takes a batch into the statistics (Eqs. 1 to 3). No gradient flows.
 
-        A batch with a feature that is NaN or infinite, on any rank, changes nothing but ``num_skipped``.
+        A batch with a feature that is NaN or infinite, on any rank, changes nothing but ``num_skipped``; nor does one
+        that would make a mean or a variance larger than the square root of the largest number.
 
         Args:
             features: (P, A), or (N, A, *spatial).
@@ -173,29 +178,41 @@ class ClassCovariance(nn.Module):
             raise TypeError(f'labels must be integers, got {labels.dtype}')
 
     def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor] | None = None) -> None:
-        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the batch is not finite.
+        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound.
 
         Args:
             batch: the moments.
             pixels: features and labels, where ``batch`` has variances in place of full matrices.
         """
-        finite = batch.is_finite()
-        self.num_skipped += (~finite).to(torch.int64)
+        sound = self._is_sound(batch)
+        self.num_skipped += (~sound).to(torch.int64)
         # Chosen on the device, so that nothing waits: a count of 0 gives the batch no weight.
-        count = torch.where(finite, batch.count, 0)
+        count = torch.where(sound, batch.count, 0)
         gain, gain_of_all = _gain(self.count, count), _gain(self.count.sum(), count.sum())
-        delta = torch.where(finite, batch.mean - self.mean, 0)
-        if self.kind == 'diagonal':
-            self._mix(gain, torch.where(finite, batch.covariance, 0), delta.square())
+        delta = torch.where(sound, batch.mean - self.mean, 0)
+        if self.kind in ('diagonal', 'low_rank'):
+            self._mix(gain, torch.where(sound, batch.covariance, 0), delta.square())
         elif self.kind == 'shared':
             shift = total_mean(count, self.mean + delta) - total_mean(self.count, self.mean)
             self._mix(
-                gain_of_all, torch.where(finite, batch.covariance, 0), torch.outer(shift, shift)[None].to(delta.dtype)
+                gain_of_all, torch.where(sound, batch.covariance, 0), torch.outer(shift, shift)[None].to(delta.dtype)
             )
-        elif self.kind == 'full' and finite:
+        elif self.kind == 'full' and sound:
             self._mix_matrices(gain, batch, delta, pixels)
         self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
         self.count += count
+
+    def _is_sound(self, batch: ClassMoments) -> Tensor:
+        """Scalar bool on the device: the merged means and variances are finite and can be multiplied in float32.
+
+        A covariance is bounded by the variances of its features, and a step between means by its square, so that those
+        are all to look at.
+        """
+        bound = torch.finfo(self.mean.dtype).max ** 0.5
+        between = _gain(self.count, batch.count).between.unsqueeze(1) * (batch.mean - self.mean).square()
+        variance = batch.covariance if batch.covariance.dim() < 3 else batch.covariance.diagonal(dim1=1, dim2=2)
+        sizes = [values.abs().amax() for values in (batch.mean, between, variance) if values.numel()]
+        return batch.is_finite() & (torch.stack(sizes) < bound).all()  # False for NaN
 
     def _mix(self, gain: _Gain, batch_covariance: Tensor, between: Tensor) -> None:
         share, weight = (g.to(between.dtype).view(-1, *[1] * (between.dim() - 1)) for g in gain)
@@ -217,6 +234,54 @@ class ClassCovariance(nn.Module):
             for label, centred in centred_blocks(*pixels, batch.classes, batch.mean):
                 self.covariance[label].addmm_(centred, centred.t(), alpha=share[label] / count[label])
 
+    def shift(self, weight: Tensor, strength: float | Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return the shift table of Eq. 7 for these covariances, see :func:`~mmseg_isda.core.logit_shift`.
+
+        Args:
+            weight: (C, A) rows of the classifier.
+            strength: lambda of this iteration.
+            classes: (K,) int64, the labels whose rows are wanted; by default all.
+
+        Returns:
+            (K, C) shifts in logits.
+        """
+        return logit_shift(weight, self.covariance, strength, classes=classes)
+
+    def matrices(self, classes: Tensor | None = None) -> Tensor:
+        """Return dense covariances, (K, A, A), by default of all classes. For small sizes.
+
+        Args:
+            classes: (K,) int64.
+        """
+        rows = self.covariance.expand(self.num_classes, *self.covariance.shape[1:])
+        rows = rows if classes is None else rows[classes]
+        return torch.diag_embed(rows) if rows.dim() == 2 else rows.clone()
+
+    def gram(self, weight: Tensor, classes: Tensor | None = None) -> Tensor:
+        r"""Return :math:`W \Sigma_y W^T` of each class, the products that Eq. 15 is made of.
+
+        Gradients reach ``weight`` and never the covariances. Always float32 or better.
+
+        Args:
+            weight: (C, A) rows of the classifier.
+            classes: (K,) int64, by default all classes.
+
+        Returns:
+            (K, C, C).
+        """
+        if classes is None:
+            classes = torch.arange(self.num_classes, device=weight.device)
+        with full_precision(weight.device):
+            weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+            weight = weight - weight.mean(0)  # see logit_shift; Q_jj + Q_kk - 2 Q_jk does not change
+            parts = [self._gram(weight, part) for part in classes.split(CLASSES_PER_PRODUCT)]
+        return torch.cat(parts) if parts else weight.new_zeros(0, len(weight), len(weight))
+
+    def _gram(self, weight: Tensor, classes: Tensor) -> Tensor:
+        rows = self.covariance.expand(self.num_classes, *self.covariance.shape[1:])[classes].to(weight.dtype)
+        scaled = weight * rows.unsqueeze(1) if rows.dim() == 2 else weight @ rows
+        return scaled @ weight.t()
+
     def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
         """Follows the network to another device, but not to half precision, which would ruin the statistics."""
 
@@ -230,20 +295,30 @@ class ClassCovariance(nn.Module):
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
-        """Refuses statistics of another shape; without any, starts from zero and says so."""
-        names = ('count', 'mean', 'covariance')
+        """Refuse statistics that are incomplete, not finite or of another shape; without any, start from zero."""
+        names = list(self.state_dict())
         found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
         for name, tensor in found.items():
             own = getattr(self, name)
             if tensor.shape != own.shape:
                 raise ValueError(
                     f'the checkpoint has {prefix}{name} of shape {tuple(tensor.shape)}, but this model needs '
-                    f'{tuple(own.shape)} ({self.kind}, {self.num_classes} classes, {self.num_features} features). '
-                    "To use its weights without its ISDA statistics, strip them with 'tools/publish_model.py'."
+                    f'{tuple(own.shape)} for covariance={self.kind!r}, {self.num_classes} classes and '
+                    f'{self.num_features} features. {STRIP_HINT}'
                 )
+            if not tensor.isfinite().all():
+                raise ValueError(
+                    f'the checkpoint has {prefix}{name} with NaN or infinity, so its training had failed. {STRIP_HINT}'
+                )
+        missing = ', '.join(prefix + name for name in names if name not in found)
+        if found and missing:
+            raise ValueError(
+                f'the checkpoint has ISDA statistics but no {missing}: it is damaged, or was trained with another '
+                f'covariance than {self.kind!r}. {STRIP_HINT}'
+            )
         if not found:
             warnings.warn(
-                f'the checkpoint has no ISDA statistics ({prefix}count, mean, covariance): they start from zero. '
+                f'the checkpoint has no ISDA statistics at {prefix[:-1]}: they start from zero. '
                 f'This is right when you fine-tune from a plain model, and wrong when you resume.',
                 stacklevel=2,
             )

@@ -2,134 +2,128 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import HOOKS
-from torch import nn
+from torch import Tensor, nn
 
+from .binding import TappedLoss, bind_isda_losses, tapped_losses
 from .loss import ISDALossBase
 from .schedule import strength_at
-from .tap import ClassifierTap, is_classifier
 
 
 @HOOKS.register_module()
 class ISDAHook(Hook):
-    """Ties every ISDA loss of the model to its classifier, sets lambda, and logs both lambda and its effect.
+    """Binds every ISDA loss of the model to its classifier, sets lambda, and logs both lambda and its effect.
 
     Written to the message hub each iteration, for the log line, TensorBoard and W&B: for each loss
     ``<owner>.isda_lambda`` and ``<owner>.isda_shift``, the mean shift of the wrong classes' logits over its pixels.
 
     It comes before EMAHook, which copies the model, and before checkpoints are loaded: the statistics exist by then.
+    A loss that comes in during training (MMPretrain's SwitchRecipeHook) is bound before its first iteration.
     """
 
     priority = 'HIGH'
 
     def __init__(self) -> None:
-        self._losses: dict[str, ISDALossBase] = {}
-        self._unbound: list[ISDALossBase] = []
-        self._reported: set[str] = set()
+        self._losses: dict[str, TappedLoss] = {}
+        self._plain: list[TappedLoss] = []
+        self._reported: set[tuple[str, str]] = set()
+        self._left_over: dict[str, Tensor] = {}
 
     def before_run(self, runner) -> None:
-        """Ties the losses to their classifiers. In testing there is nothing to tie.
+        """Bind the losses. In testing there is nothing to bind.
 
         Raises:
             ValueError: if a loss's classifier cannot be found, or is not one.
         """
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._losses = bind_isda_losses(model)
-        losses = [module for module in model.modules() if isinstance(module, ISDALossBase)]
-        self._unbound = [loss for loss in losses if not loss.is_bound]
-        if not losses:
+        model = _unwrapped(runner.model)
+        if any(True for _ in tapped_losses(model)):
+            self._bind(runner, model)
+        else:
             runner.logger.warning('ISDAHook found no ISDA loss in the model: training goes on without ISDA.')
+
+    def _bind(self, runner, model: nn.Module) -> None:
+        known = set(map(id, self._losses.values()))
+        self._losses = bind_isda_losses(model)
+        self._plain = [loss for _, loss in tapped_losses(model) if not loss.needs_tap]
         for owner, loss in self._losses.items():
-            statistics = f', {loss.covariance}, lambda_0={loss.lambda_0}' if loss.augments else ''
-            runner.logger.info(f'ISDA: {type(loss).__name__} of {owner} is tied to {loss.tap.name}{statistics}')
+            if id(loss) in known:
+                continue
+            settings = ''
+            if isinstance(loss, ISDALossBase):
+                settings = f', {loss.statistics}, lambda_0={loss.lambda_0}'
+                self._restore(loss, model)
+            runner.logger.info(f'ISDA: {type(loss).__name__} of {owner} is bound to {loss.tap.name}{settings}')
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the statistics of losses that will come in later, e.g. by a switch of the recipe."""
+        model = _unwrapped(runner.model)
+        own = model.state_dict().keys()
+        state = checkpoint.get('state_dict', checkpoint)
+        self._left_over = {key: value for key, value in state.items() if '.statistics.' in key and key not in own}
+
+    def _restore(self, loss: ISDALossBase, model: nn.Module) -> None:
+        path = next(path for path, module in model.named_modules() if module is loss)
+        prefix = f'{path}.statistics.'
+        found = {key[len(prefix) :]: value for key, value in self._left_over.items() if key.startswith(prefix)}
+        if found:
+            loss.statistics.load_state_dict(found)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Sets lambda of the iteration."""
+        """Bind what has come in since, and set lambda of the iteration."""
+        model = _unwrapped(runner.model)
+        if any(loss.tap is None and loss.needs_tap for _, loss in tapped_losses(model)):
+            self._bind(runner, model)
         for loss in self._losses.values():
-            loss.strength = strength_at(
-                loss.lambda_0,
-                loss.schedule,
-                iteration=runner.iter,
-                max_iters=runner.max_iters,
-                epoch=runner.epoch,
-                max_epochs=runner.max_epochs,
-            )
+            if isinstance(loss, ISDALossBase):
+                loss.strength = strength_at(
+                    loss.lambda_0,
+                    loss.schedule,
+                    iteration=runner.iter,
+                    max_iters=runner.max_iters,
+                    epoch=runner.epoch,
+                    max_epochs=runner.max_epochs,
+                )
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Logs lambda and the size of the augmentation; reports features that were not finite, once a loss.
+        """Log lambda and the size of the augmentation; report what went wrong, once a loss.
 
         Raises:
             ValueError: if a label was out of range.
         """
-        for loss in self._unbound:
+        for loss in self._plain:
             loss.check_iteration()
         for owner, loss in self._losses.items():
             seen = loss.check_iteration()
-            if not seen:
+            if seen.get('eval'):
+                self._warn(runner, owner, 'eval', 'the loss is in eval mode, so that this is plain cross entropy')
+            if 'shift' not in seen:
                 continue
             runner.message_hub.update_scalar(f'train/{owner}.isda_lambda', seen['lambda'])
             runner.message_hub.update_scalar(f'train/{owner}.isda_shift', seen['shift'])
-            if seen['skipped'] and owner not in self._reported:
-                self._reported.add(owner)
-                runner.logger.warning(
-                    f'ISDA: the features of {owner} were not finite at iteration {runner.iter + 1}. Its statistics '
-                    f'leave such batches out. In mixed precision a few overflows are normal; this is reported once.'
+            if seen['skipped']:
+                self._warn(
+                    runner,
+                    owner,
+                    'skipped',
+                    'features were not finite or too large. The statistics leave such batches out. In mixed precision '
+                    'a few overflows are normal',
                 )
+            if not math.isfinite(seen['shift']):
+                self._warn(runner, owner, 'shift', 'the shift of the logits is not finite: training diverges')
+
+    def _warn(self, runner, owner: str, kind: str, text: str) -> None:
+        if (owner, kind) not in self._reported:
+            self._reported.add((owner, kind))
+            runner.logger.warning(f'ISDA: {owner}, iteration {runner.iter + 1}: {text}. This is reported once.')
 
 
-def bind_isda_losses(model: nn.Module) -> dict[str, ISDALossBase]:
-    """Ties every ISDA loss within a model to the classifier of the nearest module above it that has one.
-
-    ``ISDAHook`` calls it; call it yourself to use a loss without a Runner. Calling it again changes nothing.
-
-    Args:
-        model: any module that contains losses.
-
-    Returns:
-        The losses by the name of their owner, or by their own where an owner has several. An ISDA loss with
-        ``lambda_0=0`` needs nothing and is left out.
-
-    Raises:
-        ValueError: if no module above a loss has its classifier.
-        TypeError: if that is neither a linear layer nor a 1x1 convolution.
-    """
-    modules = dict(model.named_modules())
-    taps = {
-        id(loss.tap.classifier): loss.tap
-        for loss in modules.values()
-        if isinstance(loss, ISDALossBase) and loss.is_bound
-    }
-    bound: dict[str, ISDALossBase] = {}
-    for path, loss in modules.items():
-        if not isinstance(loss, ISDALossBase) or not loss.needs_tap:
-            continue
-        owner_path, classifier = _find_classifier(modules, path, loss.classifier)
-        name = f'{owner_path}.{loss.classifier}'.lstrip('.')
-        tap = taps.get(id(classifier)) or ClassifierTap(classifier, name)
-        taps[id(classifier)] = tap
-        loss.bind(tap, modules[owner_path])
-        owner = owner_path or type(model).__name__
-        bound[owner if owner not in bound else path] = loss
-    return bound
-
-
-def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) -> tuple[str, nn.Module]:
-    """Climbs from a loss towards the model until a module has the classifier."""
-    owner = path
-    while owner:
-        owner = owner.rpartition('.')[0]
-        found = modules.get(f'{owner}.{classifier}'.lstrip('.'))
-        if found is not None:
-            return owner, found
-    parent = path.partition('.')[0]
-    candidates = [name for name, module in modules.items() if name.startswith(parent) and is_classifier(module)]
-    raise ValueError(
-        f'no module above the loss {path!r} has a classifier named {classifier!r}. Set classifier=... of the loss '
-        f'to the linear layer or 1x1 convolution that makes the logits; such layers are: '
-        f'{", ".join(candidates) or "none"}.'
-    )
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model

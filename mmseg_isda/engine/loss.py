@@ -1,4 +1,4 @@
-"""What the ISDA losses of all toolkits share: the statistics, the strength, and the tie to a classifier."""
+"""What the registered ISDA losses share: options, statistics, strength, and the tap of a classifier."""
 
 from __future__ import annotations
 
@@ -10,86 +10,105 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import ClassCovariance, logit_shift, mask_invalid_labels, mean_shift, whole_table
+from ..core import ClassCovariance, ClassifierPass, ClassifierTap, mask_invalid_labels, new_statistics
+from ..core.checks import check_choice, check_lambda
 from ..core.labels import raise_invalid_label
-from ..core.statistics import KINDS
+from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
-from .tap import ClassifierTap, Tapped, leads_to
 
 
 def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
-    """Names an option of a config that a loss does not have, and the nearest that it has.
+    """Raise for an unknown option and suggest the closest match.
 
     Raises:
         TypeError: if ``unknown`` is not empty.
     """
     if not unknown:
         return
-    options = [name for name in signature(loss.__init__).parameters if name not in ('self', 'unknown')]
+    options = [name for name in signature(loss).parameters if name != 'unknown']
     name = next(iter(unknown))
     near = get_close_matches(name, options, 1)
     advice = f'did you mean {near[0]!r}? ' if near else ''
-    raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}.')
+    raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
+
+
+def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Remove ISDA statistics from a state dict: a plain loss that starts from ISDA weights has no use for them."""
+    for name in [key for key in state_dict if key.startswith(f'{prefix}statistics.')]:
+        del state_dict[name]
+
+
+class LabelGuard:
+    """Keeps a bad label from ending the process in a device-side assertion, and names it once the device is done."""
+
+    def __init__(self) -> None:
+        self._suspect: tuple[Tensor, int, int, str] | None = None
+
+    def __call__(self, labels: Tensor, num_classes: int, ignore_index: int, owner: str) -> Tensor:
+        """Return labels that cannot crash an accelerator; on the CPU, where a look-up names a bad one, unchanged."""
+        if labels.device.type == 'cpu':
+            return labels
+        self.check()  # of the last call, if no hook has asked since
+        labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)
+        self._suspect = (suspect, num_classes, ignore_index, owner)
+        return labels
+
+    def check(self) -> None:
+        """Raise ValueError if a label of the last call was out of range. Waits for the device."""
+        if self._suspect is None:
+            return
+        suspect, num_classes, ignore_index, owner = self._suspect
+        self._suspect = None
+        label = int(suspect)
+        if label != ignore_index and not 0 <= label < num_classes:
+            raise_invalid_label(label, num_classes, ignore_index, owner)
 
 
 class ISDALossBase(nn.Module):
-    """Base of the registered losses. ``ISDAHook`` calls :meth:`bind` and sets ``strength``.
+    """Base of the registered ISDA losses. ``ISDAHook`` binds them to their classifiers and sets ``strength``.
 
     Args:
         lambda_0: final strength of the augmentation; 0 turns it off.
-        covariance: kind of :class:`~mmseg_isda.core.ClassCovariance`.
+        covariance: kind of the statistics, see :func:`~mmseg_isda.core.new_statistics`.
+        rank: directions that ``covariance='low_rank'`` keeps of each class.
         schedule: see :func:`~mmseg_isda.engine.strength_at`.
-        sync: pool the statistics over all processes.
+        sync: pool the statistics across ranks.
         classifier: name of the classifier within the module that owns the loss; dots reach deeper.
 
     Raises:
         ValueError: if an option is out of range.
     """
 
-    kinds: tuple[str, ...] = KINDS
-    is_augmenting = True  # False for a loss that shares the tap alone and has no lambda_0 to set
-    plugin = 'mmseg_isda'  # what a config imports to have the loss
+    plugin = 'mmseg_isda'  # Module that a config must import to register the loss.
 
-    def __init__(self, *, lambda_0: float, covariance: str, schedule: str, sync: bool, classifier: str) -> None:
+    def __init__(
+        self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
+    ) -> None:
         super().__init__()
-        if not lambda_0 >= 0:
-            raise ValueError(f'lambda_0 must be 0 or more, got {lambda_0}')
-        if covariance not in self.kinds:
-            raise ValueError(f'covariance must be one of {", ".join(map(repr, self.kinds))}, got {covariance!r}')
-        if schedule not in SCHEDULES:
-            raise ValueError(f'schedule must be one of {", ".join(map(repr, SCHEDULES))}, got {schedule!r}')
-        self.lambda_0, self.kind, self.schedule, self.sync = lambda_0, covariance, schedule, sync
+        check_lambda(lambda_0)
+        check_choice('covariance', covariance, COVARIANCES)
+        check_choice('schedule', schedule, SCHEDULES)
+        if rank < 1:
+            raise ValueError(f'rank must be at least 1, got {rank}')
+        self.lambda_0, self.kind, self.rank, self.schedule, self.sync = lambda_0, covariance, rank, schedule, sync
         self.classifier = classifier
         self.strength: float | None = lambda_0 if schedule == 'constant' else None
-        self.register_module('covariance', None)
-        self._tap: ClassifierTap | None = None
-        self._taken = 0
+        self.tap: ClassifierTap | None = None
+        self.statistics: ClassCovariance | None
+        self.register_module('statistics', None)
+        self.guard = LabelGuard()
+        self._updated_by = 0  # number of the pass that the statistics have last taken
         self._count: Tensor | None = None
         self._mean_shift: Tensor | None = None
-        self._source: Any = None
-        self._suspect_label: tuple[Tensor, int, int] | None = None
-
-    @property
-    def tap(self) -> ClassifierTap | None:
-        """The tap of the classifier that the loss is tied to."""
-        return self._tap
-
-    @property
-    def is_bound(self) -> bool:
-        return self._tap is not None
-
-    @property
-    def augments(self) -> bool:
-        """Whether there is anything to augment: with ``lambda_0=0`` no statistics are kept."""
-        return self.lambda_0 > 0
+        self._ran_in_eval = False
 
     @property
     def needs_tap(self) -> bool:
-        """Whether ``ISDAHook`` is to tie the loss to a classifier."""
-        return self.augments
+        """Whether ``ISDAHook`` is to bind the loss: with ``lambda_0=0`` there is nothing to augment."""
+        return self.lambda_0 > 0
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
-        """Ties the loss to a classifier and makes its statistics, unless a checkpoint has made them already.
+        """Bind the loss to a classifier and make its statistics, unless a checkpoint has made them already.
 
         Args:
             tap: of the classifier.
@@ -99,142 +118,92 @@ class ISDALossBase(nn.Module):
             ValueError: if statistics that were loaded before have another shape.
         """
         del owner
-        if self._tap is tap:
+        if self.tap is tap:
             return
-        if self.augments:
-            self._make_statistics(tap)
-        self._tap = tap
-        self._taken = tap.version
-        tap.num_consumers += 1
-
-    def _make_statistics(self, tap: ClassifierTap) -> None:
         num_classes, num_features = tap.weight.shape
-        if self.covariance is None:
-            self.covariance = self._new_statistics(num_classes, num_features)
-        elif (self.covariance.num_classes, self.covariance.num_features) != (num_classes, num_features):
+        if self.statistics is None:
+            self.statistics = self._new_statistics(num_classes, num_features)
+        elif (self.statistics.num_classes, self.statistics.num_features) != (num_classes, num_features):
             raise ValueError(
                 f'the statistics of this loss belong to a classifier of shape '
-                f'{(self.covariance.num_classes, self.covariance.num_features)}, but {tap.name} has '
+                f'{(self.statistics.num_classes, self.statistics.num_features)}, but {tap.name} has '
                 f'{(num_classes, num_features)}'
             )
-        self.covariance.to(tap.weight.device)
+        self.statistics.to(tap.weight.device)
+        self.tap = tap
+        self._updated_by = 0
+        tap.num_consumers += 1
 
     def _new_statistics(self, num_classes: int, num_features: int) -> ClassCovariance:
-        return ClassCovariance(num_classes, num_features, self.kind, sync=self.sync)
+        return new_statistics(self.kind, num_classes, num_features, rank=self.rank, sync=self.sync)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """Makes room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
-        if not self.augments:  # A plain loss that starts from the weights of an ISDA one has no use for them.
-            for name in [key for key in state_dict if key.startswith(f'{prefix}covariance.')]:
-                del state_dict[name]
-        mean = state_dict.get(f'{prefix}covariance.mean')
-        if self.covariance is None and mean is not None and mean.dim() == 2:
-            self.covariance = self._new_statistics(*mean.shape)
+        """Make room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
+        if not self.needs_tap:
+            drop_statistics(state_dict, prefix)
+        mean = state_dict.get(f'{prefix}statistics.mean')
+        if self.statistics is None and mean is not None and mean.dim() == 2:
+            self.statistics = self._new_statistics(*mean.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def __getstate__(self) -> dict:
-        """A copy, as EMAHook makes one, takes no part of a graph along."""
-        return {**self.__dict__, '_source': None}
-
-    def _check_ready(self) -> None:
-        if not self.is_bound or self.strength is None:
-            raise RuntimeError(
-                f"{type(self).__name__} is not tied to a classifier: add custom_hooks=[dict(type='ISDAHook')] to the "
-                f"config (with custom_imports=dict(imports=['{self.plugin}'])), or train with this project's "
-                f'tools/train.py, which adds it. Without an MMEngine Runner call '
-                f"mmseg_isda.engine.bind_isda_losses(model) and set the loss's attribute strength."
-            )
-
-    def _take_features(self, logits: Tensor) -> Tapped | None:
-        """The classifier's pass of this iteration, once: a second call finds the statistics updated and gets None.
+    def is_augmenting(self, logits: Tensor) -> bool:
+        """Whether a call augments: in training, with gradients.
 
         Args:
-            logits: what the loss was given, to check that they come from that classifier.
+            logits: what the loss was given.
 
         Raises:
-            RuntimeError: if the loss is not bound, its classifier has not run, or the logits are those of another.
+            RuntimeError: if it should, but the loss is not bound.
         """
-        self._check_ready()
-        tapped = self._take_once()
-        if not leads_to(logits, self._source):
+        if not self.needs_tap or not torch.is_grad_enabled():
+            return False
+        if not self.training:
+            self._ran_in_eval = self._ran_in_eval or logits.requires_grad
+            return False
+        if self.tap is None or self.strength is None:
             raise RuntimeError(
-                f'the logits given to {type(self).__name__} do not come from {self._tap.name}, whose features and '
-                f'weight it uses. Name the module that makes them by classifier=... of the loss. A head with several '
-                f'classifiers needs a loss for each; one that gives them all to the same loss cannot be served.'
+                f'{type(self).__name__} is not bound to a classifier: add '
+                f"default_hooks=dict(isda=dict(type='ISDAHook')) to the config (with "
+                f"custom_imports=dict(imports=['{self.plugin}'])), or train with this project's tools/train.py, which "
+                f'adds it. Without an MMEngine Runner call mmseg_isda.engine.bind_isda_losses(model) and set the '
+                f"loss's attribute strength"
             )
-        return tapped
+        return True
 
-    def _take_once(self) -> Tapped | None:
-        if self._taken == self._tap.version:
-            if self._count is None:
-                raise RuntimeError(
-                    f'{self._tap.name} has not run in training mode before the loss was called, so there are no '
-                    f'features to augment. Name the module that makes the logits by classifier=... of the loss.'
-                )
-            return None
-        return self._take_pass()
-
-    def _take_pass(self) -> Tapped:
-        self._taken = self._tap.version
-        tapped = self._tap.take()
-        self._source = tapped.logits.grad_fn
-        return tapped
-
-    def _update(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
-        """Takes the batch into the statistics (Eqs. 1 to 3)."""
-        self._count = self.covariance.update(features, labels, ignore_index)
-
-    def _shift(self, labels: Tensor | None = None) -> Tensor:
-        """(C, C) table of this iteration (Eq. 7), on the CPU with the rows that are needed alone.
+    def update(self, found: ClassifierPass, labels: Tensor, ignore_index: int) -> Tensor:
+        """Take a pass into the statistics (Eqs. 1 to 3), once: a second call in the same iteration changes nothing.
 
         Args:
-            labels: what the table will be looked up for, each a class or out of range; by default those of the update.
-        """
-        weight, covariance = self._tap.weight, self.covariance.covariance
-        if weight.device.type != 'cpu':  # To find the classes present would mean to wait for the device.
-            shift = logit_shift(weight, covariance, self.strength)
-        else:
-            count = self._count
-            if labels is not None:
-                count = torch.bincount(labels.flatten().clamp(0, len(weight)), minlength=len(weight))[: len(weight)]
-            classes = count.nonzero().squeeze(1)
-            rows = logit_shift(weight, covariance, self.strength, classes=classes)
-            shift = whole_table(rows, classes, len(weight))
-        self._mean_shift = mean_shift(shift, self._count)
-        return shift
-
-    def _guard(self, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-        """Labels that cannot crash an accelerator; :meth:`check_iteration` names a bad one. On the CPU unchanged."""
-        if labels.device.type == 'cpu':
-            return labels
-        self._raise_suspect()  # of the last call, if no hook has asked since
-        labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)
-        self._suspect_label = (suspect, num_classes, ignore_index)
-        return labels
-
-    def check_iteration(self) -> dict[str, float]:
-        """What the hook asks after an iteration, when waiting for the device costs nothing.
+            found: the pass.
+            labels: (N, *spatial) at the size of its features.
+            ignore_index: label to leave out.
 
         Returns:
-            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits) and ``skipped``
-            (batches left out so far because a feature was not finite); empty if the loss has not run.
+            (C,) int64: how many labels of each class there are.
+        """
+        if found.number != self._updated_by:
+            self._count = self.statistics.update(found.features, labels, ignore_index)
+            self._updated_by = found.number
+        return self._count
+
+    def check_iteration(self) -> dict[str, float]:
+        """Report an iteration to the hook, when waiting for the device costs nothing.
+
+        Returns:
+            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits), ``skipped``
+            (batches left out of the statistics so far), ``eval`` (whether it was called in eval mode with gradients);
+            empty if the loss has not run.
 
         Raises:
             ValueError: if a label was out of range.
         """
-        self._raise_suspect()
-        shift, self._mean_shift, self._count, self._source = self._mean_shift, None, None, None
-        if self._tap is not None:
-            self._tap.drop()
+        self.guard.check()
+        shift, self._mean_shift = self._mean_shift, None
+        ran_in_eval, self._ran_in_eval = self._ran_in_eval, False
+        if self.tap is not None:
+            self.tap.drop()
+        if ran_in_eval:
+            return {'eval': True}
         if shift is None:
             return {}
-        return {'lambda': self.strength, 'shift': float(shift), 'skipped': int(self.covariance.num_skipped)}
-
-    def _raise_suspect(self) -> None:
-        if self._suspect_label is None:
-            return
-        suspect, num_classes, ignore_index = self._suspect_label
-        self._suspect_label = None
-        label = int(suspect)
-        if label != ignore_index and not 0 <= label < num_classes:
-            raise_invalid_label(label, num_classes, ignore_index)
+        return {'lambda': self.strength, 'shift': float(shift), 'skipped': int(self.statistics.num_skipped)}

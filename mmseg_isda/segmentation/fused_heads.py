@@ -20,7 +20,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from .heads import SlimASPPHead
-from .losses import SegLossBase
+from .losses import FusedCrossEntropyLoss, ISDASegLoss
 
 
 class FusedLossMixin:
@@ -39,17 +39,17 @@ class FusedLossMixin:
         """
         label = self._stack_batch_gt(batch_data_samples).squeeze(1)
         loss = self._fusable_loss()
-        if loss is None or not loss.wants_fusing(seg_logits, label):
+        if loss is None or not loss.cross_entropy.wants_fusing(seg_logits, label):
             return super().loss_by_feat(seg_logits, batch_data_samples)
         value, accuracy = loss.at_feature_size(
             seg_logits, label, align_corners=self.align_corners, ignore_index=self.ignore_index
         )
         return {loss.loss_name: value, 'acc_seg': accuracy}
 
-    def _fusable_loss(self) -> SegLossBase | None:
+    def _fusable_loss(self) -> ISDASegLoss | FusedCrossEntropyLoss | None:
         losses = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
         only_one = self.sampler is None and len(losses) == 1
-        return losses[0] if only_one and isinstance(losses[0], SegLossBase) else None
+        return losses[0] if only_one and isinstance(losses[0], ISDASegLoss | FusedCrossEntropyLoss) else None
 
 
 @MODELS.register_module()

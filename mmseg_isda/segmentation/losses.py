@@ -5,52 +5,87 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmseg.models.losses.utils import get_class_weight
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..core import fused_cross_entropy, isda_cross_entropy, resize_labels, should_fuse
-from ..core.cross_entropy import PLACEMENTS, REDUCTIONS
-from ..engine import ClassifierTap, ISDALossBase
-from ..engine.loss import refuse_unknown_options
-from ..engine.tap import Tapped, without_views
+from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
+from ..core.tap import map_size
+from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
+from .cross_entropy import HeadCrossEntropy
 
 
-class SegLossBase(ISDALossBase):
-    """What the losses of this module share: the options of ``CrossEntropyLoss``, and the choice of the fused pass."""
+@MODELS.register_module()
+class ISDASegLoss(ISDALossBase):
+    r"""Cross entropy that augments the feature of every pixel implicitly (Eq. 7 of the paper).
+
+    Takes the place of ``CrossEntropyLoss`` in ``loss_decode`` of a decode or auxiliary head; ``ISDAHook`` must be among
+    the hooks. Each head keeps its own statistics, saved with the model. In evaluation it is plain cross entropy.
+
+    Args:
+        lambda_0: final strength of the augmentation; with 0 the loss equals ``CrossEntropyLoss``.
+        covariance: ``'diagonal'``, ``'full'``, ``'shared'`` or ``'identity'``, see
+            :class:`~mmseg_isda.core.ClassCovariance`; ``'low_rank'``, see
+            :class:`~mmseg_isda.core.LowRankCovariance`.
+        rank: directions that ``covariance='low_rank'`` keeps of each class.
+        augment_at: ``'feature'``: the shift is added at the size of the features and up-sampled with the logits, as the
+            authors' program does; ``'label'``: every labeled pixel is shifted by its own label.
+        schedule: of lambda: ``'iter'``, ``'epoch'`` or ``'constant'``.
+        sync: pool the statistics across ranks; False keeps each process's own, as the authors' program does.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: weights of the classes, or a file that holds them (npy, json or yaml).
+        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
+        loss_weight: factor of the loss.
+        loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
+        avg_non_ignore: whether a mean leaves ignored pixels out.
+        classifier: name of the classifier within the head.
+        align_corners: of the up-sampling of the logits; by default that of the head.
+        fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
+            fraction of the time and memory: ``'auto'``, where it pays, at present on the CPU; True; False. The results
+            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
+        use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
+
+    Raises:
+        TypeError: for an unknown option.
+        ValueError: if an option is out of range.
+    """
 
     def __init__(
         self,
-        *,
-        augment_at: str,
-        reduction: str,
-        class_weight: list[float] | str | None,
-        loss_weight: float,
-        loss_name: str,
-        avg_non_ignore: bool,
-        align_corners: bool | None,
-        fused: bool | str,
-        use_sigmoid: bool,
-        **options: Any,
+        lambda_0: float = 7.5,
+        covariance: str = 'diagonal',
+        rank: int = 16,
+        augment_at: str = 'feature',
+        schedule: str = 'iter',
+        sync: bool = True,
+        reduction: str = 'mean',
+        class_weight: list[float] | str | None = None,
+        label_smoothing: float = 0.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_isda',
+        avg_non_ignore: bool = False,
+        classifier: str = 'conv_seg',
+        align_corners: bool | None = None,
+        fused: bool | str = 'auto',
+        use_sigmoid: bool = False,
+        **unknown: Any,
     ) -> None:
-        super().__init__(**options)
-        if use_sigmoid:
-            raise ValueError(
-                f'use_sigmoid=True asks for a binary cross entropy, but {type(self).__name__} is one of the softmax: '
-                f'set use_sigmoid=False, and two output channels for two classes'
-            )
-        if augment_at not in PLACEMENTS:
-            raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
-        if reduction not in REDUCTIONS:
-            raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-        if fused != 'auto' and not isinstance(fused, bool):
-            raise ValueError(f"fused must be 'auto', True or False, got {fused!r}")
-        self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
-        self.class_weight = get_class_weight(class_weight)
+        refuse_unknown_options(ISDASegLoss, unknown)
+        super().__init__(
+            lambda_0=lambda_0, covariance=covariance, rank=rank, schedule=schedule, sync=sync, classifier=classifier
+        )
+        self.cross_entropy = HeadCrossEntropy(
+            ISDASegLoss,
+            reduction=reduction,
+            class_weight=class_weight,
+            avg_non_ignore=avg_non_ignore,
+            align_corners=align_corners,
+            fused=fused,
+            use_sigmoid=use_sigmoid,
+            augment_at=augment_at,
+            label_smoothing=label_smoothing,
+        )
+        self.guard = self.cross_entropy.guard
         self.loss_weight, self._loss_name = loss_weight, loss_name
-        self.align_corners = align_corners
-        self.fused = fused
-        self._feature_size: tuple[int, int] | None = None
 
     @property
     def loss_name(self) -> str:
@@ -60,8 +95,7 @@ class SegLossBase(ISDALossBase):
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """See the base class; also learns how the head up-samples its logits."""
         super().bind(tap, owner)
-        if self.align_corners is None:
-            self.align_corners = bool(getattr(owner, 'align_corners', False))
+        self.cross_entropy.follow(owner)
 
     @torch.compiler.disable
     def forward(
@@ -73,7 +107,7 @@ class SegLossBase(ISDALossBase):
         reduction_override: str | None = None,
         ignore_index: int = 255,
     ) -> Tensor:
-        """The loss of one head.
+        """Return the loss of one head.
 
         Args:
             cls_score: (N, C, H, W) plain logits at the size of the labels.
@@ -87,27 +121,26 @@ class SegLossBase(ISDALossBase):
             A scalar, or (N, H, W) for the reduction ``'none'``.
 
         Raises:
-            RuntimeError: if no ``ISDAHook`` has tied the loss to a classifier, that has not run, or the logits are
-                those of another one.
+            RuntimeError: if the loss is not bound, or the logits do not come from its classifier, in training mode.
             ValueError: if shapes do not fit or a label is out of range.
         """
-        label = self._checked_label(cls_score, label, ignore_index)
-        tapped = self._take(cls_score)
-        shift = self._augmentation(tapped, label, ignore_index)
-        options = self._options(cls_score, shift, ignore_index)
-        options.update(weight=weight, avg_factor=avg_factor, align_corners=bool(self.align_corners))
-        options['reduction'] = reduction_override or self.reduction
-        if self._can_fuse(tapped, cls_score, label):
-            loss = fused_cross_entropy(tapped.logits, label, shift, **options)
-        else:
-            loss = isda_cross_entropy(cls_score, label, shift, feature_size=self._feature_size, **options)
+        label = self._checked(cls_score, label, ignore_index)
+        source, size, shift = self._augmentation(cls_score, label, ignore_index)
+        call = dict(weight=weight, avg_factor=avg_factor)
+        if reduction_override:
+            call['reduction'] = reduction_override
+        loss = self.cross_entropy(
+            cls_score, label, shift, source, ignore_index, feature_size=size, name=self._name, **call
+        )
+        if source is not None:
+            self.tap.take(source)
         return self.loss_weight * loss
 
     @torch.compiler.disable
     def at_feature_size(
         self, logits: Tensor, label: Tensor, *, align_corners: bool, ignore_index: int = 255
     ) -> tuple[Tensor, Tensor]:
-        """The loss of a head that leaves the up-sampling of its logits, and the accuracy, to the fused pass.
+        """Return the loss of a head that leaves the up-sampling of its logits, and the accuracy, to the fused pass.
 
         Args:
             logits: (N, C, h, w) plain logits as they leave the classifier.
@@ -122,169 +155,45 @@ class SegLossBase(ISDALossBase):
         Raises:
             RuntimeError, ValueError: see :meth:`forward`.
         """
-        label = self._checked_label(logits, label, ignore_index)
-        tapped = self._take(logits)
-        shift = self._augmentation(tapped, label, ignore_index)
-        options = self._options(logits, shift, ignore_index)
-        loss, accuracy = fused_cross_entropy(
-            logits, label, shift, align_corners=align_corners, return_accuracy=True, **options
-        )
-        return self.loss_weight * loss, accuracy.view(1)
+        label = self._checked(logits, label, ignore_index)
+        source, _, shift = self._augmentation(logits, label, ignore_index)
+        loss, accuracy = self.cross_entropy.at_feature_size(logits, label, shift, ignore_index, align_corners)
+        if source is not None:
+            self.tap.take(source)
+        return self.loss_weight * loss, accuracy
 
-    def wants_fusing(self, logits: Tensor, label: Tensor) -> bool:
-        """Whether the option ``fused`` asks for the fused pass at the given sizes.
+    @property
+    def _name(self) -> str:
+        return self.tap.name if self.tap is not None else ''
 
-        Args:
-            logits: (N, C, h, w), before up-sampling.
-            label: (N, H, W).
-        """
-        return self.fused is True or (
-            self.fused == 'auto' and label.device.type == 'cpu' and should_fuse(logits, label)
-        )
+    def _checked(self, logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
+        return self.cross_entropy.checked(logits, label, ignore_index, self._name)
 
-    def _take(self, logits: Tensor) -> Tapped | None:
-        """The classifier's pass of this iteration; None if there is none, or it was taken before."""
-        raise NotImplementedError
-
-    def _augmentation(self, tapped: Tapped | None, label: Tensor, ignore_index: int) -> Tensor | None:
-        """(C, C) table of shifts, or None."""
-        raise NotImplementedError
-
-    def _checked_label(self, logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        if logits.dim() != 4 or label.dim() != 3:
-            raise ValueError(
-                f'{type(self).__name__} needs logits (N, C, H, W) and labels (N, H, W), got {tuple(logits.shape)} and '
-                f'{tuple(label.shape)}: heads that classify points or tokens are not served'
-            )
-        return self._guard(label.long(), logits.shape[1], ignore_index)
-
-    def _options(self, logits: Tensor, shift: Tensor | None, ignore_index: int) -> dict[str, Any]:
-        return dict(
-            class_weight=self._class_weight(logits, shift),
-            ignore_index=ignore_index,
-            reduction=self.reduction,
-            avg_non_ignore=self.avg_non_ignore,
-            augment_at=self.augment_at,
-        )
-
-    def _can_fuse(self, tapped: Tapped | None, cls_score: Tensor, label: Tensor) -> bool:
-        """Whether to work on the logits that left the classifier, in place of the up-sampled ones."""
-        if tapped is None or not self.wants_fusing(tapped.logits, label):
-            return False
-        direct = self._is_upsampled(cls_score)
-        if self.fused is True and not direct:
-            raise RuntimeError(
-                f'fused=True, but the logits of the loss are not the up-sampled output of {self.tap.name}: the head '
-                f"changes them on the way. Set fused='auto' or False."
-            )
-        return direct
-
-    def _is_upsampled(self, logits: Tensor) -> bool:
-        """Whether a bilinear up-sampling is all that the host did to the logits: asked of the graph, at no cost."""
-        node = without_views(logits.grad_fn)
-        if node is None or node.name() != 'UpsampleBilinear2DBackward0':
-            return False
-        before = node.next_functions[0][0]
-        made_by_it = self._source in (before, without_views(before))
-        return made_by_it and node._saved_align_corners == bool(self.align_corners)
-
-    def _class_weight(self, logits: Tensor, shift: Tensor | None) -> Tensor | None:
-        if self.class_weight is None:
-            return None
-        # Shifted logits are float32 whatever the network computes in.
-        dtype = logits.dtype if shift is None else torch.promote_types(logits.dtype, torch.float32)
-        return logits.new_tensor(self.class_weight, dtype=dtype)
-
-
-@MODELS.register_module()
-class ISDASegLoss(SegLossBase):
-    r"""Cross entropy that augments the feature of every pixel implicitly (Eq. 7 of the paper).
-
-    Takes the place of ``CrossEntropyLoss`` in ``loss_decode`` of a decode or auxiliary head; ``ISDAHook`` must be among
-    the hooks. Each head keeps its own statistics, saved with the model. In evaluation it is plain cross entropy.
-
-    Args:
-        lambda_0: final strength of the augmentation; with 0 the loss equals ``CrossEntropyLoss``.
-        covariance: ``'diagonal'``, ``'full'``, ``'shared'`` or ``'identity'``, see
-            :class:`~mmseg_isda.core.ClassCovariance`.
-        augment_at: ``'feature'``: the shift is added at the size of the features and up-sampled with the logits, as the
-            authors' program does; ``'label'``: every labelled pixel is shifted by its own label.
-        schedule: of lambda: ``'iter'``, ``'epoch'`` or ``'constant'``.
-        sync: pool the statistics over all processes; False keeps each process's own, as the authors' program does.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: weights of the classes, or a file that holds them (npy, json, yaml, pkl), read by the host.
-        loss_weight: factor of the loss.
-        loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
-        avg_non_ignore: whether a mean leaves ignored pixels out.
-        classifier: name of the classifier within the head.
-        align_corners: of the up-sampling of the logits; by default that of the head.
-        fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
-            fraction of the time and memory: ``'auto'``, where it pays, at present on the CPU; True; False. The results
-            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
-        use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
-
-    Raises:
-        TypeError: if there is no such option.
-        ValueError: if an option is out of range.
-    """
-
-    def __init__(
-        self,
-        lambda_0: float = 7.5,
-        covariance: str = 'diagonal',
-        augment_at: str = 'feature',
-        schedule: str = 'iter',
-        sync: bool = True,
-        reduction: str = 'mean',
-        class_weight: list[float] | str | None = None,
-        loss_weight: float = 1.0,
-        loss_name: str = 'loss_isda',
-        avg_non_ignore: bool = False,
-        classifier: str = 'conv_seg',
-        align_corners: bool | None = None,
-        fused: bool | str = 'auto',
-        use_sigmoid: bool = False,
-        **unknown,
-    ) -> None:
-        refuse_unknown_options(ISDASegLoss, unknown)
-        super().__init__(
-            lambda_0=lambda_0,
-            covariance=covariance,
-            schedule=schedule,
-            sync=sync,
-            classifier=classifier,
-            augment_at=augment_at,
-            reduction=reduction,
-            class_weight=class_weight,
-            loss_weight=loss_weight,
-            loss_name=loss_name,
-            avg_non_ignore=avg_non_ignore,
-            align_corners=align_corners,
-            fused=fused,
-            use_sigmoid=use_sigmoid,
-        )
-
-    def _take(self, logits: Tensor) -> Tapped | None:
-        return self._take_features(logits) if self.training and self.augments else None
-
-    def _augmentation(self, tapped: Tapped | None, label: Tensor, ignore_index: int) -> Tensor | None:
-        if not (self.training and self.augments):
-            return None
-        if tapped is not None:  # else a second call in the same iteration
-            self._feature_size = tuple(tapped.features.shape[2:])
-            self._update(tapped.features, resize_labels(label, self._feature_size), ignore_index)
+    def _augmentation(
+        self, logits: Tensor, label: Tensor, ignore_index: int
+    ) -> tuple[ClassifierPass | None, tuple[int, int] | None, Tensor | None]:
+        """The pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
+        if not self.is_augmenting(logits):
+            return None, None, None
+        source = self.tap.find(logits)
+        size = map_size(logits, source)
+        small = resize_labels(label, size)
+        count = self.update(source, small if len(source.size) == 2 else small.flatten(1), ignore_index)
         # Labels of small things may be lost at the size of the features.
-        return self._shift(label if self.augment_at == 'label' else None)
+        looked_up = dict(labels=label) if self.cross_entropy.augment_at == 'label' else dict(count=count)
+        shift = shift_table(self.statistics, self.tap.weight, self.strength, **looked_up)
+        self._mean_shift = mean_shift(shift, count)
+        return source, size, shift
 
     def extra_repr(self) -> str:
         return (
-            f'lambda_0={self.lambda_0}, covariance={self.kind!r}, augment_at={self.augment_at!r}, '
-            f'schedule={self.schedule!r}, avg_non_ignore={self.avg_non_ignore}'
+            f'lambda_0={self.lambda_0}, covariance={self.kind!r}, augment_at={self.cross_entropy.augment_at!r}, '
+            f'schedule={self.schedule!r}, avg_non_ignore={self.cross_entropy.avg_non_ignore}'
         )
 
 
 @MODELS.register_module()
-class FusedCrossEntropyLoss(SegLossBase):
+class FusedCrossEntropyLoss(nn.Module):
     """``CrossEntropyLoss`` of the softmax that up-samples, scores and differentiates in one pass: a faster baseline.
 
     Values and gradients agree with ``CrossEntropyLoss`` to 1e-6. It works on the logits before up-sampling, so it needs
@@ -292,20 +201,21 @@ class FusedCrossEntropyLoss(SegLossBase):
     the cost of the accuracy as well. Without either it is the plain loss, at its cost.
 
     Args:
-        reduction, class_weight, loss_weight, loss_name, avg_non_ignore: as in ``CrossEntropyLoss``.
-        classifier, align_corners, fused, use_sigmoid: as in :class:`ISDASegLoss`.
+        reduction, class_weight, label_smoothing, loss_weight, loss_name, avg_non_ignore, classifier, align_corners,
+            fused, use_sigmoid: as in :class:`ISDASegLoss`.
 
     Raises:
-        TypeError: if there is no such option.
+        TypeError: for an unknown option.
         ValueError: if an option is out of range.
     """
 
-    is_augmenting = False
+    plugin = 'mmseg_isda'
 
     def __init__(
         self,
         reduction: str = 'mean',
         class_weight: list[float] | str | None = None,
+        label_smoothing: float = 0.0,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ce',
         avg_non_ignore: bool = False,
@@ -313,38 +223,93 @@ class FusedCrossEntropyLoss(SegLossBase):
         align_corners: bool | None = None,
         fused: bool | str = 'auto',
         use_sigmoid: bool = False,
-        **unknown,
+        **unknown: Any,
     ) -> None:
         refuse_unknown_options(FusedCrossEntropyLoss, unknown)
-        super().__init__(
-            lambda_0=0,
-            covariance='diagonal',
-            schedule='constant',
-            sync=True,
-            classifier=classifier,
-            augment_at='label',
+        super().__init__()
+        self.cross_entropy = HeadCrossEntropy(
+            FusedCrossEntropyLoss,
             reduction=reduction,
             class_weight=class_weight,
-            loss_weight=loss_weight,
-            loss_name=loss_name,
             avg_non_ignore=avg_non_ignore,
             align_corners=align_corners,
             fused=fused,
             use_sigmoid=use_sigmoid,
+            label_smoothing=label_smoothing,
         )
+        self.classifier, self.loss_weight, self._loss_name = classifier, loss_weight, loss_name
+        self.tap: ClassifierTap | None = None
+
+    @property
+    def loss_name(self) -> str:
+        """Under which name the head reports the loss."""
+        return self._loss_name
 
     @property
     def needs_tap(self) -> bool:
-        return self.fused is not False
+        """Whether ``ISDAHook`` is to bind the loss."""
+        return self.cross_entropy.fused is not False
 
-    def _take(self, logits: Tensor) -> Tapped | None:
-        # Logits of another classifier are no mistake here: they take the plain path.
-        if not self.training or not self.is_bound or self._taken == self._tap.version:
+    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
+        """Bind the loss to the classifier of its head."""
+        if self.tap is tap:
+            return
+        self.tap = tap
+        tap.num_consumers += 1
+        self.cross_entropy.follow(owner)
+
+    @torch.compiler.disable
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """Return the loss of one head; see :meth:`ISDASegLoss.forward`."""
+        name = self.tap.name if self.tap is not None else ''
+        label = self.cross_entropy.checked(cls_score, label, ignore_index, name)
+        source = self._source(cls_score)
+        call = dict(weight=weight, avg_factor=avg_factor)
+        if reduction_override:
+            call['reduction'] = reduction_override
+        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, name=name, **call)
+        if source is not None:
+            self.tap.take(source)
+        return self.loss_weight * loss
+
+    @torch.compiler.disable
+    def at_feature_size(
+        self, logits: Tensor, label: Tensor, *, align_corners: bool, ignore_index: int = 255
+    ) -> tuple[Tensor, Tensor]:
+        """See :meth:`ISDASegLoss.at_feature_size`."""
+        label = self.cross_entropy.checked(logits, label, ignore_index, '')
+        if self.tap is not None:
+            self.tap.drop()
+        loss, accuracy = self.cross_entropy.at_feature_size(logits, label, None, ignore_index, align_corners)
+        return self.loss_weight * loss, accuracy
+
+    def _source(self, logits: Tensor) -> ClassifierPass | None:
+        """The pass that the logits come from; those of another classifier are no mistake and take the plain path."""
+        if not self.training or self.tap is None or logits.grad_fn is None:
             return None
-        return self._take_pass()
+        try:
+            return self.tap.find(logits)
+        except RuntimeError:
+            return None
 
-    def _augmentation(self, tapped: Tapped | None, label: Tensor, ignore_index: int) -> None:
-        return None
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        drop_statistics(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def check_iteration(self) -> dict[str, float]:
+        """Raise for a label that was out of range; see ``ISDALossBase``."""
+        self.cross_entropy.guard.check()
+        if self.tap is not None:
+            self.tap.drop()
+        return {}
 
     def extra_repr(self) -> str:
-        return f'avg_non_ignore={self.avg_non_ignore}, fused={self.fused!r}'
+        return f'avg_non_ignore={self.cross_entropy.avg_non_ignore}, fused={self.cross_entropy.fused!r}'

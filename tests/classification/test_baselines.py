@@ -1,13 +1,10 @@
 """The baselines of Table 5, each against its equation written out slowly."""
 
 import math
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 pytest.importorskip('mmpretrain')
 
@@ -27,6 +24,7 @@ from mmseg_isda.classification.baselines.center_loss import center_distance
 from mmseg_isda.classification.baselines.disturb_label import disturbed
 from mmseg_isda.classification.baselines.large_margin import large_margin_logits
 from tests.classification import toy
+from tests.processes import run_ranks
 
 ROOT = Path(__file__).parents[2]
 LOSSES = {
@@ -147,29 +145,20 @@ def test_centres_follow_their_rule():
     assert torch.equal(head.centers, after)
 
 
-def worker(rank: int, port: int, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+def centres(rank: int) -> torch.Tensor:
     head = CenterLossClsHead(4, 6)
     features = torch.arange(48.0).view(8, 6) / 10
     own = slice(0, 3) if rank == 0 else slice(3, 8)
     head.loss((features[own],), images(range(8))[0][own])
-    results[rank] = head.centers.clone()
-    dist.destroy_process_group()
+    return head.centers.clone()
 
 
 def test_two_processes_move_the_centres_like_one():
     """Guards a mean of the ranks' steps, which is wrong as the rule divides by 1 + the count."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    with mp.get_context('fork').Manager() as manager:
-        results = manager.dict()
-        mp.start_processes(worker, (port, results), nprocs=2, start_method='fork')
-        results = dict(results)
+    first, second = run_ranks(centres)
     expected = centre_step(torch.zeros(4, 6), torch.arange(48.0).view(8, 6) / 10, images(range(8))[1], 0.5)
-    assert torch.equal(results[0], results[1])
-    torch.testing.assert_close(results[0], expected)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, expected)
 
 
 def psi(theta: float, margin: int) -> float:

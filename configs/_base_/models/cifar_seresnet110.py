@@ -1,14 +1,4 @@
 # SE-ResNet-110: 1.743 M parameters.
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(type='CIFARSEResNet', depth=110),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=10,
-        in_channels=64,
-        init_cfg=None,  # that of nn.Linear
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1,),
-    ),
-)
+_base_ = './cifar_resnet32.py'
+
+model = dict(backbone=dict(type='CIFARSEResNet', depth=110))

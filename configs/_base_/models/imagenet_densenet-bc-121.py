@@ -1,7 +1,9 @@
-# DenseNet-BC-121: 7.98 M parameters.
+# DenseNet-BC-121: 7.98 M parameters. MMPretrain has no initialization for it.
+_base_ = './imagenet_resnet50.py'
+
 model = dict(
-    type='ImageClassifier',
     backbone=dict(
+        _delete_=True,
         type='DenseNet',
         arch='121',
         init_cfg=[
@@ -9,13 +11,5 @@ model = dict(
             dict(type='Constant', layer='_BatchNorm', val=1),
         ],
     ),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=1000,
-        in_channels=1024,
-        init_cfg=None,  # that of nn.Linear
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1, 5),
-    ),
+    head=dict(in_channels=1024),
 )

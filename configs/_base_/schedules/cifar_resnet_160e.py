@@ -7,5 +7,5 @@ param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[80, 120],
 train_cfg = dict(by_epoch=True, max_epochs=160, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
-# For another number of images: --cfg-options auto_scale_lr.enable=True
+# For another batch size: --cfg-options auto_scale_lr.enable=True
 auto_scale_lr = dict(base_batch_size=128)

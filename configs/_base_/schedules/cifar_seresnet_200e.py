@@ -2,5 +2,3 @@ _base_ = './cifar_resnet_160e.py'
 
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[80, 120, 160], gamma=0.1)]
 train_cfg = dict(max_epochs=200)
-# For another number of images: --cfg-options auto_scale_lr.enable=True
-auto_scale_lr = dict(base_batch_size=128)

@@ -46,12 +46,16 @@ class Architecture:
         settings: the backbone as a toolkit's config names it.
         num_features: features that enter the classifier.
         shapes: name and shape of every tensor of the backbone.
+        prefix: what the toolkits' backbone puts before these names.
+        tail: name and shape of what a classifier has between those and ``fc``.
     """
 
     name: str
     settings: dict[str, Any]
     num_features: int
     shapes: dict[str, Shape] = field(repr=False)
+    prefix: str = ''
+    tail: dict[str, Shape] = field(repr=False, default_factory=dict)
 
 
 def detect_architecture(state: Mapping[str, Tensor], *, stem_of_three: bool = False) -> Architecture:

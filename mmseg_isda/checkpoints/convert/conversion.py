@@ -19,6 +19,7 @@ from ..publishing import plain_data
 from ..reading import read_checkpoint, state_dict_of
 from ..statistics import find_statistics
 from .architectures import COUNTER, Architecture, Shape, detect_architecture
+from .lite import detect_lite, shared_names
 from .names import describe_source, detect_source, shared_name, strip_wrappers
 
 TARGETS = ('mmdet', 'mmpretrain', 'mmseg')
@@ -61,6 +62,8 @@ class Conversion:
             settings['type'] = 'mmpretrain.DenseNet'
         if 'base_width' in settings and self.target == 'mmpretrain':
             settings['width_per_group'] = settings.pop('base_width')  # MMPretrain's name for it
+        if 'features_only' in settings and self.target == 'mmpretrain':
+            settings['features_only'] = False
         return settings
 
     def report(self, *, every_name: bool = False) -> Iterator[str]:
@@ -93,29 +96,36 @@ def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | Non
         raise OptionError(f'target must be one of {", ".join(TARGETS)}, got {target!r}')
     short = strip_wrappers(state)
     kind = detect_source(short.values())
-    names = {key: shared_name(short[key], kind) for key in state}
+    if kind == 'efficientnet':
+        known = shared_names(short.values())
+        names = {key: known[short[key]] for key in state}
+    else:
+        names = {key: shared_name(short[key], kind) for key in state}
     network = {name: state[key] for key, name in names.items() if name is not None}
-    architecture = detect_architecture(network, stem_of_three=kind == 'csail')
+    if kind == 'efficientnet':
+        architecture = detect_lite(network)
+    else:
+        architecture = detect_architecture(network, stem_of_three=kind == 'csail')
     if arch is not None and arch != architecture.name:
         raise CheckpointError(f'the weights are of {architecture.name}, not of {arch}')
     if kind == 'csail' and target != 'mmseg':
         raise OptionError(f"MIT CSAIL's weights fit MMSegmentation's ResNetV1c: give --target mmseg, got {target}")
     wanted = architecture.shapes | (_classifier_shapes(network, architecture) if target == 'mmpretrain' else {})
-    dropped = _reasons(state, names, short, target)
+    dropped = _reasons(state, names, short, target, architecture)
     mapped = {key: name for key, name in names.items() if key not in dropped}
     _check(state, mapped, wanted, architecture)
     weights, notes = _as_float32(OrderedDict((name, state[key]) for key, name in mapped.items()))
     added = tuple(name for name in wanted if name not in weights)
     weights |= {name: torch.zeros((), dtype=torch.int64) for name in added}
-    renamed = OrderedDict((_target_name(name, target), weights[name]) for name in wanted)
+    renamed = OrderedDict((_target_name(name, target, architecture.prefix), weights[name]) for name in wanted)
     return Conversion(
         architecture=architecture,
         target=target,
         source_kind=describe_source(kind),
         state_dict=renamed,
-        mapped={key: _target_name(name, target) for key, name in mapped.items()},
+        mapped={key: _target_name(name, target, architecture.prefix) for key, name in mapped.items()},
         dropped=dropped,
-        added=tuple(_target_name(name, target) for name in added),
+        added=tuple(_target_name(name, target, architecture.prefix) for name in added),
         notes=(*notes, *_advice(architecture, target)),
     )
 
@@ -207,11 +217,15 @@ def _meta(done: Conversion, source: Path, checkpoint: Mapping[str, Any]) -> dict
 def _classifier_shapes(network: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Shape]:
     weight = network.get('fc.weight')
     classes = weight.shape[0] if weight is not None and weight.ndim > 0 else 0
-    return {'fc.weight': (classes, architecture.num_features), 'fc.bias': (classes,)}
+    return {**architecture.tail, 'fc.weight': (classes, architecture.num_features), 'fc.bias': (classes,)}
 
 
 def _reasons(
-    state: Mapping[str, Tensor], names: Mapping[str, str | None], short: Mapping[str, str], target: str
+    state: Mapping[str, Tensor],
+    names: Mapping[str, str | None],
+    short: Mapping[str, str],
+    target: str,
+    architecture: Architecture,
 ) -> dict[str, str]:
     """Why each name that is left out is left out."""
     statistics = set(find_statistics({short[key]: value for key, value in state.items()}))
@@ -221,7 +235,7 @@ def _reasons(
             reasons[key] = 'statistics of ISDA, which serve training alone'
         elif name is None:
             reasons[key] = 'no part of the network'
-        elif name.startswith('fc.') and target != 'mmpretrain':
+        elif (name.startswith('fc.') or name in architecture.tail) and target != 'mmpretrain':
             reasons[key] = 'the classifier, which a backbone does not have'
     return reasons
 
@@ -270,14 +284,16 @@ def _as_float32(weights: OrderedDict[str, Tensor]) -> tuple[OrderedDict[str, Ten
     return converted, notes
 
 
-def _target_name(name: str, target: str) -> str:
-    if target != 'mmpretrain':
-        return name
-    return f'head.{name}' if name.startswith('fc.') else f'backbone.{name}'
+def _target_name(name: str, target: str, prefix: str = '') -> str:
+    if target == 'mmpretrain' and name.startswith('fc.'):
+        return f'head.{name}'
+    return f'backbone.{prefix}{name}' if target == 'mmpretrain' else f'{prefix}{name}'
 
 
 def _advice(architecture: Architecture, target: str) -> list[str]:
     """What to mind about the target's backbone."""
+    if architecture.settings['type'] == 'TIMMBackbone':
+        return ['its input is RGB, (x - 127) / 128: mean=[127] * 3, std=[128] * 3']
     if target == 'mmpretrain':
         return []
     if architecture.settings['type'] == 'DenseNet':

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from .lite import is_lite
+
 _SOURCES = {
     'mmpretrain': 'a checkpoint of MMPretrain (names with backbone.)',
     'torchvision': "a state dict with torchvision's names",
+    'efficientnet': "a state dict with efficientnet_pytorch's names",
     'toolkit': 'a backbone of MMDetection, MMSegmentation or MMPretrain',
     'csail': "MIT CSAIL's weights, with a stem of three convolutions",
 }
@@ -34,6 +37,8 @@ def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
 def detect_source(keys: Iterable[str]) -> str:
     """Which kind of source the keys are of: one of ``describe_source``'s."""
     keys = list(keys)
+    if is_lite(keys):
+        return 'efficientnet'
     if any(key.startswith('backbone.') for key in keys):
         return 'mmpretrain'
     if any(key.startswith('conv3.') for key in keys):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     at_label: bool
     ignore_index: int
     band_bytes: int
+    label_smoothing: float = 0.0
 
 
 class Wanted(NamedTuple):
@@ -133,7 +134,8 @@ class BandedPass:
         self.settings, self.wanted = settings, wanted
         self.waits = _waits(logits.device)
         self.num_classes = classes = logits.shape[1]
-        new = {'dtype': compute_dtype(logits), 'device': logits.device}
+        self.class_weight_sum = classes if class_weight is None else class_weight.sum()
+        new: dict[str, Any] = {'dtype': compute_dtype(logits), 'device': logits.device}
         self.vertical, self.horizontal = (
             _axis(old, size, settings.align_corners, **new)
             for old, size in zip(logits.shape[2:], labels.shape[1:], strict=True)
@@ -238,14 +240,23 @@ class _Group:
             lookup.add_to(band)
         if self.may_underflow:
             band.sub_(band.amax(2, keepdim=True))
+        factor = self._factor(valid, index.squeeze(2), rows).unsqueeze(2)
+        smooth = self._smooth_factor(valid, rows)
+        mean_logit = None if smooth is None else self._sum_over_classes(band)
         own = band.gather(2, index)
         total = band.exp2_().sum(2, keepdim=True)
-        factor = self._factor(valid, index.squeeze(2), rows).unsqueeze(2)
-        self._add_loss(total.log2().sub_(own).mul_(factor).squeeze(2), rows)
+        log_total = total.log2()
+        loss = (log_total - own).mul_(factor)
+        if smooth is not None:
+            loss += (log_total * self.owner.class_weight_sum - mean_logit).mul_(smooth)
+        self._add_loss(loss.squeeze(2), rows)
         if self.grad is None:
             return
-        # (softmax - one-hot) * factor
-        band.mul_(factor / total).scatter_add_(2, index, factor.neg())
+        # (softmax - target) * factor, for each of the two targets
+        share = factor if smooth is None else factor + smooth * self.owner.class_weight_sum
+        band.mul_(share / total).scatter_add_(2, index, factor.neg())
+        if smooth is not None:
+            band.sub_(smooth if owner.class_weight is None else smooth * owner.class_weight.view(-1, 1))
         if lookup is not None and owner.shift_grad is not None:
             lookup.add_adjoint(band, owner.shift_grad)
         self.grad[inputs].flatten(1).addmm_(matrix.t(), band.flatten(1))
@@ -260,7 +271,19 @@ class _Group:
             factor.mul_(self.owner.class_weight[index])
         if self.weight is not None:
             factor.mul_(self.weight[rows])
-        return factor
+        return factor.mul_(1 - self.owner.settings.label_smoothing) if self.owner.settings.label_smoothing else factor
+
+    def _smooth_factor(self, valid: Tensor, rows: slice) -> Tensor | None:
+        """What multiplies each class's term of the uniform target, (rows, images, 1, columns); None without one."""
+        share = self.owner.settings.label_smoothing / self.owner.num_classes
+        if share == 0:
+            return None
+        factor = valid.to(self.owner.loss.dtype).mul_(share)
+        return (factor if self.weight is None else factor.mul_(self.weight[rows])).unsqueeze(2)
+
+    def _sum_over_classes(self, band: Tensor) -> Tensor:
+        weight = self.owner.class_weight
+        return band.sum(2, keepdim=True) if weight is None else (band * weight.view(-1, 1)).sum(2, keepdim=True)
 
     def _add_loss(self, loss: Tensor, rows: slice) -> None:
         if self.owner.wanted.per_pixel:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from ..cross_entropy import PLACEMENTS, REDUCTIONS, default_avg_factor
+from ..checks import check_loss
+from ..cross_entropy import default_avg_factor, isda_cross_entropy
 from ..precision import full_precision
 from .bands import BandedPass, Settings, Wanted, compute_dtype
 
@@ -31,6 +31,7 @@ def fused_cross_entropy(
     reduction: str = 'mean',
     avg_factor: float | Tensor | None = None,
     avg_non_ignore: bool = False,
+    label_smoothing: float = 0.0,
     return_accuracy: bool = False,
     band_bytes: int | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -43,7 +44,8 @@ def fused_cross_entropy(
 
     Value and gradients equal those of up-sampling the logits and calling
     :func:`~mmseg_isda.core.isda_cross_entropy`, computed in float32 (float64 for float64 logits) under autocast too.
-    Gradients reach ``logits`` and ``shift``, and cannot be differentiated again.
+    Gradients reach ``logits`` and ``shift``; second derivatives (``create_graph=True``) are taken the plain way, at its
+    cost.
 
     Args:
         logits: (N, C, h, w) float16, bfloat16, float32 or float64, plain (not shifted), as they leave the classifier.
@@ -58,6 +60,7 @@ def fused_cross_entropy(
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
         avg_non_ignore: count only pixels that are not ignored in that default.
+        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
         return_accuracy: return the top-1 accuracy too, in per cent of the pixels that are not ignored, of the
             up-sampled logits *without* shift (a tie for the first place is a hit). It is cheap except with a shift
             at ``'feature'``, where the plain logits are up-sampled once more for it.
@@ -79,10 +82,14 @@ def fused_cross_entropy(
         1.3863
     """
     _check_tensors(logits, labels, shift, weight)
-    _check_options(augment_at, reduction, avg_factor, band_bytes)
+    check_loss(augment_at=augment_at, reduction=reduction, avg_factor=avg_factor, label_smoothing=label_smoothing)
+    if band_bytes is not None and band_bytes < 1:
+        raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
     labels = labels.long()
     class_weight = _as_class_weight(class_weight, logits)
-    settings = Settings(align_corners, augment_at == 'label', ignore_index, _band_bytes(band_bytes, logits))
+    settings = Settings(
+        align_corners, augment_at == 'label', ignore_index, _band_bytes(band_bytes, logits), label_smoothing
+    )
     with_grad = torch.is_grad_enabled()
     shift_grad = with_grad and shift is not None and shift.requires_grad
     wanted = Wanted(reduction == 'none', return_accuracy, with_grad and logits.requires_grad, shift_grad)
@@ -141,17 +148,6 @@ def _check_tensors(logits: Tensor, labels: Tensor, shift: Tensor | None, weight:
             raise ValueError(f'{name} must be on the device of logits, {logits.device}, got {tensor.device}')
 
 
-def _check_options(augment_at: str, reduction: str, avg_factor: Any, band_bytes: int | None) -> None:
-    if augment_at not in PLACEMENTS:
-        raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-    if avg_factor is not None and reduction == 'sum':
-        raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
-    if band_bytes is not None and band_bytes < 1:
-        raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
-
-
 def _as_class_weight(class_weight: Tensor | Sequence[float] | None, logits: Tensor) -> Tensor | None:
     if class_weight is None:
         return None
@@ -199,8 +195,8 @@ def _fake_pass(logits, labels, shift, weight, class_weight, *flags) -> tuple[Ten
 @_operator(
     'mmseg_isda::fused_cross_entropy',
     '(Tensor logits, Tensor labels, Tensor? shift, Tensor? weight, Tensor? class_weight, bool align_corners, '
-    'bool at_label, int ignore_index, int band_bytes, bool per_pixel, bool hits, bool logits_grad, '
-    'bool shift_grad) -> (Tensor, Tensor, Tensor, Tensor)',
+    'bool at_label, int ignore_index, int band_bytes, float label_smoothing, bool per_pixel, bool hits, '
+    'bool logits_grad, bool shift_grad) -> (Tensor, Tensor, Tensor, Tensor)',
     _fake_pass,
 )
 def _fused_pass(logits, labels, shift, weight, class_weight, *flags) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -223,22 +219,60 @@ class _FusedCrossEntropy(torch.autograd.Function):
         ctx.settings, ctx.wanted = settings, wanted
         ctx.dtypes = logits.dtype, None if shift is None else shift.dtype
         now = wanted._replace(logits_grad=False, shift_grad=False) if wanted.per_pixel else wanted
-        loss, hits, *grads = _fused_pass(logits, labels, shift, weight, class_weight, *settings, *now)
+        loss, hits, *ctx.grads = _fused_pass(logits, labels, shift, weight, class_weight, *settings, *now)
         ctx.mark_non_differentiable(hits)
-        ctx.save_for_backward(*((logits, labels, shift, weight, class_weight) if wanted.per_pixel else grads))
+        ctx.save_for_backward(logits, shift, labels, weight, class_weight)
         return loss, hits
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.wanted.per_pixel:
-            logits, labels, shift, weight, class_weight = ctx.saved_tensors
+        logits, shift, labels, weight, class_weight = ctx.saved_tensors
+        is_wanted = (ctx.wanted.logits_grad, ctx.wanted.shift_grad)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            grads = _differentiable_grads(grad, logits, shift, labels, weight, class_weight, ctx.settings, ctx.wanted)
+        elif ctx.wanted.per_pixel:
             weight = grad if weight is None else grad * weight
             wanted = ctx.wanted._replace(per_pixel=False, hits=False)
             _, _, *grads = _fused_pass(logits, labels, shift, weight, class_weight, *ctx.settings, *wanted)
         else:
             # Out of place: the same gradient may be asked for again.
-            grads = [saved * grad for saved in ctx.saved_tensors]
-        is_wanted = (ctx.wanted.logits_grad, ctx.wanted.shift_grad)
+            grads = [saved * grad for saved in ctx.grads]
         grads = [g.to(t) if w else None for g, t, w in zip(grads, ctx.dtypes, is_wanted, strict=True)]
         return *grads, None, None, None, None, None
+
+
+def _differentiable_grads(
+    grad: Tensor,
+    logits: Tensor,
+    shift: Tensor | None,
+    labels: Tensor,
+    weight: Tensor | None,
+    class_weight: Tensor | None,
+    settings: Settings,
+    wanted: Wanted,
+) -> list[Tensor | None]:
+    """The gradients with respect to logits and shift, from operations that autograd knows."""
+    with full_precision(logits.device):
+        low = logits.to(compute_dtype(logits))
+        up = F.interpolate(low, size=labels.shape[1:], mode='bilinear', align_corners=settings.align_corners)
+        loss = isda_cross_entropy(
+            up,
+            labels,
+            None if shift is None else shift.to(up.dtype),
+            weight=weight,
+            class_weight=class_weight,
+            ignore_index=settings.ignore_index,
+            reduction='none' if wanted.per_pixel else 'sum',
+            augment_at='label' if settings.at_label else 'feature',
+            feature_size=tuple(logits.shape[2:]),
+            align_corners=settings.align_corners,
+            label_smoothing=settings.label_smoothing,
+        )
+        inputs = ((logits, wanted.logits_grad), (shift, wanted.shift_grad))
+        wrt = [x for x, w in inputs if w]
+        found = iter(torch.autograd.grad(loss, wrt, grad, create_graph=True, allow_unused=True))
+    return [_or_zeros(next(found), x) if w else None for x, w in inputs]
+
+
+def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if grad is None else grad

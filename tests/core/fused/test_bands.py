@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmseg_isda.core import bands
-from tests.core.fused.fused_reference import check, make_case
+from mmseg_isda.core.fused import bands
+from tests.core.fused.cases import check, make_case
 
 
 @pytest.mark.parametrize('augment_at', ['feature', 'label'])

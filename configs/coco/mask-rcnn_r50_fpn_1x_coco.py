@@ -1,3 +1,0 @@
-# Mask R-CNN, ResNet-50, FPN, as MMDetection has it, from torchvision's ImageNet weights: "Original" in the paper.
-# 12 epochs, 8 GPUs of 2 images; with fewer, scale the learning rate: --cfg-options auto_scale_lr.enable=True
-_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'

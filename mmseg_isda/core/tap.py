@@ -1,0 +1,319 @@
+"""Reads the features that enter a classifier, and its weight."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import deepcopy
+from typing import TypeAlias, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Between a classifier and its loss stand a type conversion and an up-sampling, seldom more.
+NODES_TO_SEARCH = 32
+PASSES_TO_KEEP = 8
+ROWS_TO_VERIFY = 64
+VIEWS = (
+    'ToCopyBackward0',
+    'ViewBackward0',
+    'UnsafeViewBackward0',
+    'SqueezeBackward0',
+    'SqueezeBackward1',
+    'AliasBackward0',
+)
+PERMUTATIONS = ('PermuteBackward0', 'TransposeBackward0', 'CloneBackward0')
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Classifier: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+class ClassifierPass:
+    """One forward pass of a classifier.
+
+    Attributes:
+        features: (N, A, *spatial), what entered the classifier (after dropout); None once every loss has taken it.
+        logits: (N, C, *spatial), what left it; None once every loss has taken it.
+        size: the spatial size, () for vectors.
+        node: the autograd node that made the logits.
+        number: counts the passes of a tap.
+    """
+
+    def __init__(self, features: Tensor, logits: Tensor, node: torch.autograd.graph.Node, number: int) -> None:
+        self.features: Tensor | None = features
+        self.logits: Tensor | None = logits
+        self.size = tuple(features.shape[2:])
+        self.node, self.number = node, number
+        self.num_taken = 0
+
+
+class ClassifierTap:
+    """Keeps the passes of a classifier in training until every loss has taken its own.
+
+    Nothing is kept in evaluation or under ``no_grad``. A deep copy of the network (as EMAHook makes one) carries a tap
+    of its own.
+
+    Args:
+        classifier: ``nn.Linear`` (channels last: vectors, tokens or maps), or a convolution with a kernel of one pixel.
+        name: how messages call it.
+
+    Raises:
+        TypeError: if it is another kind of module, or its weight is sharded over processes.
+        ValueError: if it has a single output, which leaves no wrong class to shift.
+    """
+
+    def __init__(self, classifier: nn.Module, name: str = 'classifier') -> None:
+        _check_classifier(classifier, name)
+        self.classifier, self.name = cast(Classifier, classifier), name
+        self.num_consumers = 0
+        self._passes: deque[ClassifierPass] = deque(maxlen=PASSES_TO_KEEP)
+        self._num_passes = 0
+        self._last_taken = 0
+        self._must_verify = not _is_plain(classifier)
+        classifier.register_forward_hook(self._keep)
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, A) weight with its graph."""
+        return self.classifier.weight.flatten(1)
+
+    @torch.compiler.disable
+    def _keep(self, module: Classifier, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not module.training or not torch.is_grad_enabled() or output.grad_fn is None:
+            return
+        if self._must_verify:
+            _verify(module, inputs[0], output, self.name)
+            self._must_verify = False
+        while self._passes and self._passes[0].number <= self._last_taken:
+            self._passes.popleft()
+        self._num_passes += 1
+        features, logits = inputs[0], output
+        if isinstance(module, nn.Linear):
+            features, logits = (x.movedim(-1, 1) if x.dim() > 2 else x for x in (features, logits))
+        self._passes.append(ClassifierPass(features, logits, output.grad_fn, self._num_passes))
+
+    def find(self, logits: Tensor) -> ClassifierPass:
+        """Return the pass that the logits of a loss come from, found in their autograd graph.
+
+        Args:
+            logits: what the loss was given.
+
+        Raises:
+            RuntimeError: if they have no graph, come from another module, or the pass cannot be told.
+            ValueError: if the classifier has another number of outputs.
+        """
+        if logits.shape[1] != len(self.classifier.weight):
+            raise ValueError(
+                f'the logits have {logits.shape[1]} classes, but {self.name} has {len(self.classifier.weight)} '
+                f'outputs: name the layer that makes the logits by classifier=... of the loss'
+            )
+        if logits.grad_fn is None:
+            raise RuntimeError(
+                f'the logits have no gradient (made under no_grad, detached, or by a re-entrant activation '
+                f'checkpoint), so ISDA would train {self.name} alone: compute them with gradients, and checkpoint with '
+                f'use_reentrant=False'
+            )
+        by_node = {kept.node: kept for kept in self._passes}
+        nodes = [logits.grad_fn]
+        is_opaque = False
+        for node in nodes:
+            if node in by_node:
+                return by_node[node]
+            is_opaque = is_opaque or 'Compiled' in node.name()
+            if len(nodes) < NODES_TO_SEARCH:
+                nodes.extend(parent for parent, _ in node.next_functions if parent is not None)
+        if is_opaque and len(self._passes) == 1:  # A compiled function hides what it holds.
+            return self._passes[0]
+        raise RuntimeError(self._why_not_found(is_opaque))
+
+    def _why_not_found(self, is_opaque: bool) -> str:
+        if not self.classifier.training:
+            return (
+                f'{self.name} is in eval mode, so its features were not kept. To freeze it, leave it in training mode '
+                f'and call requires_grad_(False) on its parameters'
+            )
+        if not self._passes:
+            return (
+                f'{self.name} has not run in training mode with gradients before the loss was called. Name the module '
+                f'that makes the logits by classifier=... of the loss; an activation checkpoint around it needs '
+                f'use_reentrant=False'
+            )
+        if is_opaque:
+            return (
+                f'{self.name} has run {len(self._passes)} times since the last loss, and the compiled function that '
+                f'made the logits does not tell which run they come from: take each loss before the next pass'
+            )
+        return (
+            f'the logits do not come from {self.name}, whose features and weight ISDA uses. Name the module that makes '
+            f'them by classifier=... of the loss. A head with several classifiers needs a loss for each'
+        )
+
+    def take(self, taken: ClassifierPass) -> None:
+        """Count a loss that is done with a pass; after the last of ``num_consumers`` its tensors are let go."""
+        taken.num_taken += 1
+        self._last_taken = max(self._last_taken, taken.number)
+        if taken.num_taken >= self.num_consumers:
+            taken.features = taken.logits = None
+
+    def drop(self) -> None:
+        """Let go of all passes, e.g. of one that gradient checkpointing repeated."""
+        self._passes.clear()
+
+    def __deepcopy__(self, memo: dict) -> ClassifierTap:
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        # The tensors of a pass belong to a graph: they cannot be copied, and a copy has no use for them.
+        new.__dict__.update(self.__getstate__())
+        new.classifier = deepcopy(self.classifier, memo)
+        return new
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_passes': deque(maxlen=PASSES_TO_KEEP)}
+
+
+def upsampling_of(logits: Tensor, source: ClassifierPass) -> bool | None:
+    """Return ``align_corners`` of the bilinear up-sampling, if that is all that was done to a classifier's output.
+
+    Asked of the autograd graph, at no cost; None if something else was done.
+
+    Args:
+        logits: (N, C, H, W), what a loss was given.
+        source: the pass that they come from.
+    """
+    node = without_views(logits.grad_fn)
+    if node is None or node.name() != 'UpsampleBilinear2DBackward0':
+        return None
+    before = node.next_functions[0][0]
+    is_direct = source.node in (before, without_views(before), without_views(before, PERMUTATIONS))
+    return bool(node._saved_align_corners) if is_direct else None  # type: ignore[attr-defined]
+
+
+def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
+    """Return the size of the map of features, (h, w), also where the classifier was given tokens, (N, h w, A).
+
+    Args:
+        logits: (N, C, H, W), what a loss was given.
+        source: the pass that they come from.
+
+    Raises:
+        ValueError: if the grid of the tokens cannot be told.
+    """
+    if len(source.size) != 1:
+        return source.size
+    sizes = [tuple(logits.shape[2:])]
+    node = logits.grad_fn
+    while node is not None and len(sizes) < NODES_TO_SEARCH:
+        if node.name() == 'UpsampleBilinear2DBackward0':
+            sizes.append(tuple(node._saved_self_sym_sizes[2:]))  # type: ignore[attr-defined]
+        node = node.next_functions[0][0] if node.next_functions else None
+    for size in sizes:
+        if size[0] * size[1] == source.size[0]:
+            return size
+    raise ValueError(
+        f'the classifier was given {source.size[0]} tokens, whose grid the up-sampled logits '
+        f'{tuple(logits.shape)} do not tell: give the classifier a map (N, H, W, A), or up-sample bilinearly'
+    )
+
+
+def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
+    """Raise if something was done to the classifier's output: the table would be that of other logits.
+
+    Args:
+        logits: what a loss was given, of the size of the classifier's output.
+        source: the pass that they come from.
+        name: of the classifier.
+
+    Raises:
+        RuntimeError: naming the operation.
+    """
+    made_by = without_views(logits.grad_fn, PERMUTATIONS)
+    own = without_views(source.node, PERMUTATIONS)
+    if made_by is not own and not any(opaque in made_by.name() for opaque in ('Compiled', 'DDPSink')):
+        raise RuntimeError(
+            f'the logits given to the loss are not what {name} makes, but {made_by.name()} of it: ISDA needs logits '
+            f'that are one linear layer of the features'
+        )
+
+
+def without_views(
+    node: torch.autograd.graph.Node | None, also: tuple[str, ...] = ()
+) -> torch.autograd.graph.Node | None:
+    """Return the operation before any that change the type or the shape and no value.
+
+    Args:
+        node: where to start.
+        also: names of further operations to skip.
+    """
+    while node is not None and node.name() in (*VIEWS, *also):
+        node = node.next_functions[0][0]
+    return node
+
+
+def is_classifier(module: object) -> bool:
+    """Whether a module's output at a position is one matrix times its input there."""
+    if isinstance(module, nn.Linear):
+        return True
+    return isinstance(module, CONVOLUTIONS) and _is_pointwise(module)
+
+
+def _is_pointwise(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+    one = {1}
+    return (
+        convolution.groups == 1
+        and set(convolution.kernel_size) == one
+        and set(convolution.stride) == one
+        and (convolution.padding == 'same' or set(convolution.padding) in ({0}, set()))
+    )
+
+
+def _is_plain(classifier: nn.Module) -> bool:
+    base = next(kind for kind in (nn.Linear, *CONVOLUTIONS) if isinstance(classifier, kind))
+    return type(classifier).forward is base.forward
+
+
+def _check_classifier(classifier: nn.Module, name: str) -> None:
+    if not isinstance(classifier, nn.Module):
+        raise TypeError(f'{name} must be a module (a linear layer or a 1x1 convolution), got {classifier!r}')
+    if isinstance(classifier, CONVOLUTIONS) and not _is_pointwise(classifier):
+        raise TypeError(
+            f'{name} must be a linear layer or a 1x1 convolution with one group, stride 1 and no padding, got '
+            f'{classifier!r}: ISDA needs logits that depend on one feature vector each. Give the head a 1x1 '
+            f'classifier, or name the right module by classifier=... of the loss'
+        )
+    if not is_classifier(classifier):
+        raise TypeError(
+            f'{name} must be a linear layer or a 1x1 convolution, whose weight ISDA reads, got {classifier!r}. Name '
+            f'the right module by classifier=... of the loss'
+        )
+    weight = cast(Tensor, classifier.weight)
+    if weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id'):
+        raise TypeError(
+            f'the weight of {name} is sharded over processes (FSDP, DeepSpeed ZeRO-3), which ISDA does not support: '
+            f'use DistributedDataParallel, or keep {name} out of the sharding'
+        )
+    if len(weight) < 2:
+        raise ValueError(
+            f'{name} has a single output channel (binary segmentation with a sigmoid): ISDA needs the softmax over '
+            f'two or more classes. Set out_channels=2, num_classes=2 and use_sigmoid=False'
+        )
+
+
+@torch.no_grad()
+def _verify(module: Classifier, features: Tensor, output: Tensor, name: str) -> None:
+    """A subclass may do more than its base, such as normalize its weight: compare a few rows, once.
+
+    Raises:
+        TypeError: if the output is not the weight times the input, plus the bias.
+    """
+    if not isinstance(module, nn.Linear):
+        features, output = features.movedim(1, -1), output.movedim(1, -1)
+    rows = features.reshape(-1, features.shape[-1])[:ROWS_TO_VERIFY].double()
+    bias = None if module.bias is None else module.bias.double()
+    expected = F.linear(rows, module.weight.flatten(1).double(), bias)
+    seen = output.reshape(-1, output.shape[-1])[:ROWS_TO_VERIFY].double()
+    tolerance = 0.02 if output.dtype in (torch.float16, torch.bfloat16) else 1e-3
+    scale = expected.abs().amax().clamp_min(1e-12)
+    if expected.isfinite().all() and (seen - expected).abs().amax() > tolerance * scale:
+        raise TypeError(
+            f'{name} is a {type(module).__name__}, which does more than multiply by its weight (e.g. normalizes it): '
+            f'the shift that ISDA takes from that weight would be wrong. Use a plain linear layer or 1x1 convolution'
+        )

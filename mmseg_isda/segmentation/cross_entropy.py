@@ -1,0 +1,146 @@
+"""The cross entropy of a decode head, which the losses of this package are built on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core import ClassifierPass, fused_cross_entropy
+from ..core.checks import check_choice, check_loss
+from ..core.fused import upsampled_cross_entropy, wants_fusing
+from ..engine.loss import LabelGuard
+
+
+class HeadCrossEntropy:
+    """Cross entropy of one decode head, with the options of MMSegmentation's ``CrossEntropyLoss``.
+
+    Args:
+        owner: class of the loss, for messages.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: weights of the classes, or a file that holds them (npy, json or yaml).
+        avg_non_ignore: whether a mean leaves ignored pixels out.
+        align_corners: of the up-sampling of the logits; None is that of the head, once the loss is bound.
+        fused: see :func:`~mmseg_isda.core.fused.wants_fusing`.
+        use_sigmoid: must be False.
+        augment_at: placement of the shift.
+        label_smoothing: share of the uniform target.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+
+    def __init__(
+        self,
+        owner: type,
+        *,
+        reduction: str,
+        class_weight: list[float] | str | None,
+        avg_non_ignore: bool,
+        align_corners: bool | None,
+        fused: bool | str,
+        use_sigmoid: bool,
+        augment_at: str = 'feature',
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.owner = owner.__name__
+        if use_sigmoid:
+            raise ValueError(
+                f'use_sigmoid=True asks for a binary cross entropy, but {self.owner} is one of the softmax: set '
+                f'use_sigmoid=False, and two output channels for two classes'
+            )
+        check_loss(augment_at=augment_at, reduction=reduction, label_smoothing=label_smoothing)
+        check_choice('fused', fused, ('auto', True, False))
+        self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
+        if isinstance(class_weight, str | os.PathLike):
+            from ..files import read_class_weight
+
+            class_weight = read_class_weight(class_weight)
+        self.class_weight = class_weight
+        self.align_corners, self.fused, self.label_smoothing = align_corners, fused, label_smoothing
+        self.guard = LabelGuard()
+
+    def follow(self, head: nn.Module) -> None:
+        """Learn how the head up-samples its logits."""
+        if self.align_corners is None:
+            self.align_corners = bool(getattr(head, 'align_corners', False))
+
+    def checked(self, logits: Tensor, label: Tensor, ignore_index: int, classifier: str) -> Tensor:
+        """Return (N, H, W) int64 labels that a look-up can take.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        if label.dim() == 4 and 3 in (label.shape[1], label.shape[-1]):
+            raise ValueError(
+                f'the labels have 3 channels, {tuple(label.shape)}: they are color pictures. Store class numbers in '
+                f'one-channel PNG files'
+            )
+        if logits.dim() != 4 or label.dim() != 3:
+            raise ValueError(
+                f'{self.owner} needs logits (N, C, H, W) and labels (N, H, W), got {tuple(logits.shape)} and '
+                f'{tuple(label.shape)}: heads that classify points or tokens are not served'
+            )
+        return self.guard(label.long(), logits.shape[1], ignore_index, classifier)
+
+    def wants_fusing(self, logits: Tensor, label: Tensor) -> bool:
+        """See :func:`~mmseg_isda.core.fused.wants_fusing`."""
+        return wants_fusing(self.fused, logits, label)
+
+    def options(self, logits: Tensor, shift: Tensor | None, ignore_index: int) -> dict[str, Any]:
+        """Options of the losses of :mod:`~mmseg_isda.core`."""
+        class_weight = self.class_weight
+        if class_weight is not None:
+            # Shifted logits are float32 whatever the network computes in.
+            dtype = logits.dtype if shift is None else torch.promote_types(logits.dtype, torch.float32)
+            class_weight = logits.new_tensor(class_weight, dtype=dtype)
+        return dict(
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+            reduction=self.reduction,
+            avg_non_ignore=self.avg_non_ignore,
+            augment_at=self.augment_at,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def __call__(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        shift: Tensor | None,
+        source: ClassifierPass | None,
+        ignore_index: int,
+        *,
+        feature_size: tuple[int, int] | None = None,
+        name: str = '',
+        **call: Any,
+    ) -> Tensor:
+        """Return the loss of up-sampled logits; arguments as in ``upsampled_cross_entropy``."""
+        options = dict(self.options(logits, shift, ignore_index), **call)
+        return upsampled_cross_entropy(
+            logits,
+            label,
+            shift,
+            source,
+            feature_size=feature_size,
+            align_corners=bool(self.align_corners),
+            fused=self.fused,
+            name=name,
+            **options,
+        )
+
+    def at_feature_size(
+        self, logits: Tensor, label: Tensor, shift: Tensor | None, ignore_index: int, align_corners: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of logits before up-sampling, and the top-1 accuracy in per cent, (1,)."""
+        loss, accuracy = fused_cross_entropy(
+            logits,
+            label,
+            shift,
+            align_corners=align_corners,
+            return_accuracy=True,
+            **self.options(logits, shift, ignore_index),
+        )
+        return loss, accuracy.view(1)

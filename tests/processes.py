@@ -1,0 +1,41 @@
+"""Two processes under gloo, and free ports: for tests that compare ranks with one process on the joined batch."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run_ranks(work: Callable[..., Any], *args: Any, size: int = 2) -> list[Any]:
+    """Run ``work(rank, *args)`` in forked processes that share a gloo group; return what each rank returned.
+
+    Forked, as a fresh interpreter would first import the toolkits for many seconds. Ranks meet at a file, so no port
+    can be taken by someone else in between. An error in one rank is raised here with its traceback.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(_run_rank, (work, args, size, folder), nprocs=size, start_method='fork')
+        return [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(size)]
+
+
+def _run_rank(rank: int, work: Callable[..., Any], args: tuple, size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=size)
+    result = work(rank, *args)
+    Path(folder, str(rank)).write_bytes(pickle.dumps(result))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def free_port() -> int:
+    """Return a port that is free on this machine now, for programs that take one as an argument."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
