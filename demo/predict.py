@@ -21,7 +21,8 @@ from mmengine.runner import Runner, set_random_seed
 from rich.progress import track
 from torch import nn
 
-from mmseg_isda.checkpoints.reading import check_weights, read_checkpoint, state_dict_of
+from mmseg_isda.checkpoints.fit import check_weights
+from mmseg_isda.checkpoints.reading import read_checkpoint, state_dict_of
 from mmseg_isda.commands.launch import import_plugin, load_config, replace_sync_bn
 from mmseg_isda.commands.outcome import run_command
 from mmseg_isda.commands.records import read_json, write_json

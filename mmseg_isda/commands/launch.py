@@ -258,8 +258,8 @@ def prepare_training(
     """
     cfg, notes = configure_training(config, options=options, **others)
     check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    if launched_rank() == 0:
-        lock_work_dir(cfg.work_dir)
+    if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
+        lock_work_dir(cfg)
     return cfg, [*notes, *set_resume(cfg, resume, options)]
 
 

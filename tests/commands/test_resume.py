@@ -230,12 +230,16 @@ def test_pretrained_weights_are_read_before_the_start(key, settings, tmp_path):
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
+def _lock(folder: Path, **saving: str) -> None:
+    lock_work_dir(Config(dict(work_dir=str(folder), default_hooks=dict(checkpoint=saving))))
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch):
     """With rc 0 each replaced the other's checkpoints; a killed run must not keep its folder, even with workers."""
     ready, workers = os.pipe(), os.pipe()
 
     def hold() -> None:
-        lock_work_dir(tmp_path / 'work')
+        _lock(tmp_path / 'work')
         if os.fork() == 0:  # as data loaders do, whose processes outlive a killed parent for a while
             os.close(workers[1])
             os.read(workers[0], 1)
@@ -247,12 +251,12 @@ def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch):
     pid = runs.fork(hold)
     os.read(ready[0], 1)
     with pytest.raises(OptionError, match=rf'another run trains in .*work \(process {pid} on .* since .*--work-dir'):
-        lock_work_dir(tmp_path / 'work')
-    lock_work_dir(tmp_path / 'other')
+        _lock(tmp_path / 'work')
+    _lock(tmp_path / 'other')
     os.kill(pid, signal.SIGKILL)
     runs.wait(pid)
-    lock_work_dir(tmp_path / 'work')
-    lock_work_dir(tmp_path / 'work' / '..' / 'work')
+    _lock(tmp_path / 'work')
+    _lock(tmp_path / 'work' / '..' / 'work')
     os.write(workers[1], b'x')
 
 
@@ -260,7 +264,7 @@ def test_a_killed_run_leaves_no_half_files(tmp_path, monkeypatch):
     left = tmp_path / f'.iter_4.pth.{"0" * 16}.tmp'
     left.touch()
     monkeypatch.setattr(module, '_locks', {})
-    lock_work_dir(tmp_path)
+    _lock(tmp_path)
     assert not left.exists()
 
 
@@ -272,15 +276,18 @@ def test_systems_without_locks(how, tmp_path, monkeypatch):
         monkeypatch.setattr(module, 'fcntl', None)
     else:
         monkeypatch.setattr(module.fcntl, 'lockf', lambda *args: (_ for _ in ()).throw(OSError(37, 'No locks')))
-    lock_work_dir(tmp_path)
+    _lock(tmp_path)
     assert not module._locks
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
+    """Guards the first checkpoint, after hours."""
     (tmp_path / 'file').touch()
     for folder in (tmp_path / 'file', tmp_path / 'file' / 'work'):
-        with pytest.raises(OptionError, match=r'--work-dir .* cannot be written'):
-            lock_work_dir(folder)
+        with pytest.raises(OptionError, match=f'folder of checkpoints: {folder} cannot be written'):
+            _lock(folder)
+    with pytest.raises(OptionError, match=r'file/work cannot be written'):
+        _lock(tmp_path / 'work', out_dir=str(tmp_path / 'file'))
 
 
 # --- as a user types it ----------------------------------------------------------------------------------------------
