@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -16,6 +18,7 @@ from traceback import extract_tb
 from typing import Any
 
 import torch.distributed as dist
+from mmengine import registry
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import MODELS, RUNNERS
@@ -25,7 +28,7 @@ from ..checkpoints.hook import CheckpointGuard
 from ..config_tree import iter_dicts, type_name
 from ..errors import OptionError
 from ..files import first_line
-from ..toolkits import TOOLKITS, Toolkit, toolkit_of
+from ..toolkits import MMSEG, TOOLKITS, Toolkit, toolkit_of
 from .checked_runner import CheckedRunner
 from .config import base_files, find_config
 from .outcome import LAUNCHER_RANKS, launched_rank
@@ -116,13 +119,39 @@ def import_plugin(cfg: Config) -> None:
     Raises:
         OptionError: if the toolkit is not installed or cannot be imported.
     """
-    toolkit = toolkit_of(cfg)
+    toolkit, scope = toolkit_of(cfg), cfg.get('default_scope') or MMSEG.package
     if find_spec(toolkit.package) is None:
         raise OptionError(f'{cfg.filename} is a config of {toolkit.title}, which is not installed')
     try:
         importlib.import_module(toolkit.plugin)
     except (ImportError, AssertionError) as error:  # toolkits assert the versions of one another
         raise OptionError(f'{toolkit.title} is installed but cannot be imported: {first_line(error)}') from error
+    if scope not in (MODELS.scope, *MODELS.children):
+        raise OptionError(f'default_scope is {scope!r}, but the toolkits are: {", ".join(TOOLKITS)}')
+
+
+@contextmanager
+def naming_unknown_types(cfg: Config) -> Iterator[None]:
+    """Say which ``type`` of a config is in no registry where one is missed; the host does not say where it stands.
+
+    Raises:
+        OptionError: in place of the host's error, naming the setting and what is called alike.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        if 'registry' not in str(error) and 'not a callable' not in str(error):
+            raise
+        roots = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
+        scope = cfg.get('default_scope') or MMSEG.package
+        for where, node in iter_dicts(cfg.to_dict()):
+            kind = node.get('type')
+            if isinstance(kind, str) and not any(root.get(kind) or root.get(f'{scope}.{kind}') for root in roots):
+                parts = [part for root in roots for part in (root, *root.children.values())]
+                near = get_close_matches(kind.rpartition('.')[2], {name for part in parts for name in part.module_dict})
+                advice = f'did you mean {" or ".join(near)}?' if near else 'is its module not in custom_imports?'
+                raise OptionError(f'{where}.type: nothing is registered as {kind!r}; {advice}') from error
+        raise
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:

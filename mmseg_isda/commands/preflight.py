@@ -130,8 +130,9 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
     missing = [name for name in needed if not isinstance(cfg.get(name), (Mapping, list))]
     if missing:
         raise OptionError(f'config {cfg.filename} has no {", ".join(missing)}: name a whole config')
+    tree = cfg.to_dict()
     for key, least in LEAST.items():
-        for value in look_up(cfg, key):
+        for value in look_up(tree, key):
             is_count = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (is_count and least <= value <= MAX_SEED):
                 raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
@@ -140,13 +141,14 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
 # --- outputs ---------------------------------------------------------------------------------------------------------
 
 
-def check_output(path: str | os.PathLike, option: str, *, overwrite: bool = False) -> None:
-    """Check before the work that a file can be written after it; the folder is made.
+def check_output(path: str | os.PathLike, option: str, *, replace: bool = False, advice: str = '') -> None:
+    """Check before the work that a file can be written after it; its folder is made.
 
     Args:
         path: the file.
         option: how messages call it.
-        overwrite: whether it may exist.
+        replace: whether it may exist.
+        advice: what else there is to do where it exists.
 
     Raises:
         ExistingPathError: if it exists and may not.
@@ -155,8 +157,8 @@ def check_output(path: str | os.PathLike, option: str, *, overwrite: bool = Fals
     path = Path(path)
     if path.is_dir():
         raise OptionError(f'{option} {path} is a folder: name a file')
-    if path.exists() and not overwrite:
-        raise ExistingPathError(f'{option} {path} exists; name another file, or give --overwrite')
+    if path.exists() and not replace:
+        raise ExistingPathError(f'{option} {path} exists; name another file{advice}')
     check_folder(path.parent, option)
 
 

@@ -112,7 +112,7 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
 
     _check_numbers(args)
     for suffix in OUTPUTS:
-        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', overwrite=True)
+        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', replace=True)
     work_dir = Path(args.work_dir)
     variants = runs.expand_variants(args.config, args.set)
     baseline = args.baseline or variants[0].name

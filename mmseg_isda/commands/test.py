@@ -44,12 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Test, print the scores, and write them where that is asked for."""
     from ..checkpoints.fit import check_weights
-    from .launch import build_runner, launched_rank
+    from .launch import build_runner, launched_rank, naming_unknown_types
     from .preflight import check_output
 
     export_rank(args)
     if args.json:
-        check_output(args.json, '--json', overwrite=args.overwrite)
+        check_output(args.json, '--json', replace=args.overwrite, advice=', or give --overwrite')
     cfg, notes = prepare_testing(
         args.config,
         args.checkpoint,
@@ -63,9 +63,10 @@ def run(args: Namespace) -> None:
     protocols = use_protocols(cfg) if args.protocols else None
     if args.tta:
         use_tta(cfg)
-    runner = build_runner(cfg, notes)
-    check_weights(runner.model, args.checkpoint)
-    scores = runner.test()
+    with naming_unknown_types(cfg):
+        runner = build_runner(cfg, notes)
+        check_weights(runner.model, args.checkpoint)
+        scores = runner.test()
     if launched_rank() != 0:
         return
     if protocols:

@@ -51,21 +51,21 @@ def add_hold_out_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Train."""
     from ..engine.validations import ValidationHistory
-    from .launch import build_runner, launched_rank, prepare_training
+    from .launch import build_runner, launched_rank, naming_unknown_types, prepare_training
     from .preflight import check_output
-    from .records import write_json
+    from .records import is_record, write_json
     from .resume import saying_where_to_resume
 
     export_rank(args)
     if args.record:
-        check_output(args.record, '--record', overwrite=True)
+        check_output(args.record, '--record', replace=is_record(Path(args.record)))
     cfg, notes = prepare_training(args.config, resume=args.resume, **_settings(args))
     change(cfg, args)
     if args.record:
         history = dict(type=ValidationHistory.__name__, needs=args.metric, _scope_='mmengine')
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), history]
     began = time.time()
-    with saying_where_to_resume(cfg):
+    with saying_where_to_resume(cfg), naming_unknown_types(cfg):
         runner = build_runner(cfg, notes)
         runner.train()
         record = validation_record(runner, test=args.test) if args.record else None
