@@ -29,17 +29,16 @@ from ..errors import CheckpointError, OptionError
 from ..files import first_line, write_bytes
 from .reading import allow_checkpoint_classes, read_checkpoint, read_stream
 
-# Names that pickles of plain data and arrays need.
-_PLAIN = {
-    ('collections', 'OrderedDict'),
-    ('builtins', 'set'),
-    ('builtins', 'frozenset'),
-    ('builtins', 'complex'),
-    ('builtins', 'bytearray'),
-    ('_codecs', 'encode'),
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-} | {(f'numpy.{core}.multiarray', name) for core in ('core', '_core') for name in ('_reconstruct', 'scalar')}
+# Names that pickles of plain data and arrays need, those of Python 2 and of NumPy 1 included.
+_PLAIN = {('collections', 'OrderedDict'), ('_codecs', 'encode'), ('numpy', 'ndarray'), ('numpy', 'dtype')}
+_PLAIN |= {
+    (module, kind) for module in ('builtins', '__builtin__') for kind in ('set', 'frozenset', 'complex', 'bytearray')
+}
+_PLAIN |= {
+    (f'numpy.{core}.{name}', function)
+    for core in ('core', '_core')
+    for name, function in (('multiarray', '_reconstruct'), ('multiarray', 'scalar'), ('numeric', '_frombuffer'))
+}
 
 
 def guard_process() -> None:

@@ -134,7 +134,8 @@ def _check_archive(file: BinaryIO, name: str) -> None:
     except UserError:
         raise
     except Exception as error:
-        state = 'damaged' if zipfile.is_zipfile(file) else 'cut short'
+        file.seek(max(0, size - (1 << 16)))
+        state = 'damaged' if b'PK\5\6' in file.read() else 'cut short'  # the signature of an archive's end
         raise CheckpointError(
             f'{name} is {state} ({size:,} bytes; {first_line(error)}); copy or download it again'
         ) from error

@@ -135,15 +135,7 @@ def _candidates(cfg: Config) -> list[Path]:
     work_dir, out_dir = Path(cfg.work_dir), hook.get('out_dir')
     folders = [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and not is_remote(out_dir) else [])]
     suffixes = {'.pth', Path(hook.get('filename_tmpl') or '').suffix} - {''}
-    paths = [path for folder in folders for suffix in suffixes for path in folder.glob(f'*{suffix}')]
-    paths.append(Path(_last_named(cfg)))
-    return list({path.resolve(): path for path in reversed(paths) if path.is_file()}.values())
-
-
-def _last_named(cfg: Config) -> str:
-    """Return what the host's file ``last_checkpoint`` names, which may be gone or elsewhere; the folder if nothing."""
-    path = Path(cfg.work_dir, 'last_checkpoint')
-    return (path.is_file() and path.read_text(encoding='utf-8', errors='replace').strip()) or cfg.work_dir
+    return [path for folder in folders for suffix in suffixes for path in folder.glob(f'*{suffix}') if path.is_file()]
 
 
 def find_newest(cfg: Config) -> tuple[Path | None, dict[Path, str]]:
@@ -198,8 +190,12 @@ def set_resume(cfg: Config, resume: str | None, options: Mapping[str, Any] | Non
 
 
 def _resume_newest(cfg: Config) -> list[str]:
-    last = _last_named(cfg)
-    newest, damaged = (last, {}) if is_remote(last) else find_newest(cfg)
+    last = Path(cfg.work_dir, 'last_checkpoint')
+    named = last.read_text(encoding='utf-8', errors='replace').strip() if last.is_file() else ''
+    if is_remote(named):  # the host's file is believed where nothing else can tell
+        cfg.resume, cfg.load_from = True, named
+        return [f'Training goes on from {named}.']
+    newest, damaged = find_newest(cfg)
     notes = [f'Left alone: {reason}' for reason in damaged.values()]
     cfg.resume = newest is not None
     if newest is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ class ISDACriterion(nn.Module):
         """
         strength = self._strength(logits, progress) or 0.0
         self.statistics.to(logits.device)
-        options = dict(sample_weight=sample_weight, reduction=self.reduction)
+        options: dict[str, Any] = dict(sample_weight=sample_weight, reduction=self.reduction)
         return isda_consistency(logits, targets, self.tap.weight, self.statistics, strength, **options)
 
     def _check_call(self, logits: Tensor, labels: Tensor) -> None:
@@ -175,7 +176,7 @@ class ISDACriterion(nn.Module):
             )
         return self.lambda_0 * progress
 
-    def _options(self) -> dict:
+    def _options(self) -> dict[str, Any]:
         return dict(
             class_weight=self.weight,
             ignore_index=self.ignore_index,
@@ -187,7 +188,7 @@ class ISDACriterion(nn.Module):
     def _plain(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.dim() != 4:
             return isda_cross_entropy(logits, labels, None, **self._options())
-        placement = dict(feature_size=None, align_corners=self.align_corners)
+        placement: dict[str, Any] = dict(feature_size=None, align_corners=self.align_corners)
         return upsampled_cross_entropy(logits, labels, None, None, **placement, **self._options())
 
     def _update(self, source: ClassifierPass, labels: Tensor) -> Tensor:
@@ -219,7 +220,7 @@ class ISDACriterion(nn.Module):
             return isda_cross_entropy(logits, labels, shift, **options)
         seen = upsampling_of(logits, source)
         align_corners = self.align_corners if seen is None else seen
-        placement = dict(feature_size=size, align_corners=align_corners)
+        placement: dict[str, Any] = dict(feature_size=size, align_corners=align_corners)
         return upsampled_cross_entropy(logits, labels, shift, source, **placement, **options)
 
     def extra_repr(self) -> str:

@@ -25,7 +25,7 @@ def isda_cross_entropy(
     avg_factor: float | Tensor | None = None,
     avg_non_ignore: bool = False,
     augment_at: str = 'feature',
-    feature_size: tuple[int, int] | None = None,
+    feature_size: tuple[int, ...] | None = None,
     align_corners: bool = False,
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -66,11 +66,12 @@ def isda_cross_entropy(
     _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size)
     check_smoothing(label_smoothing)
     num_classes = logits.shape[1]
-    options = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
     try:
         if shift is not None:
             logits = _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners)
-        loss = F.cross_entropy(logits, labels, weight=class_weight, reduction='none', **options)
+        loss = F.cross_entropy(
+            logits, labels, class_weight, ignore_index=ignore_index, reduction='none', label_smoothing=label_smoothing
+        )
     except (IndexError, RuntimeError):  # On the CPU the look-ups find a bad label at no cost, but do not name it.
         check_labels(labels, num_classes, ignore_index)
         raise

@@ -259,11 +259,11 @@ class _AddShift(torch.autograd.Function):
         ctx.shift_dtype = shift.dtype
         if logits is None:
             return shifted
-        return (
-            shifted.add_(logits)
-            if shifted.dtype == torch.promote_types(shifted.dtype, logits.dtype)
-            else shifted + logits
-        )
+        if shifted.dtype != torch.promote_types(shifted.dtype, logits.dtype):
+            return shifted + logits
+        # Past autograd: torch.compile of PyTorch 2.11 loses the gradient of a result that was changed in place.
+        shifted.detach().add_(logits.detach())
+        return shifted
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:

@@ -24,7 +24,7 @@ def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
     """
     if not unknown:
         return
-    options = [name for name in signature(loss.__init__).parameters if name not in ('self', 'unknown')]
+    options = [name for name in signature(loss).parameters if name != 'unknown']
     name = next(iter(unknown))
     near = get_close_matches(name, options, 1)
     advice = f'did you mean {near[0]!r}? ' if near else ''

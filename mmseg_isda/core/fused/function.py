@@ -236,12 +236,11 @@ class _FusedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = ctx.saved_tensors
+        logits, shift, labels, weight, class_weight = ctx.saved_tensors
         is_wanted = (ctx.wanted.logits_grad, ctx.wanted.shift_grad)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
-            grads = _differentiable_grads(grad, *inputs, ctx.settings, ctx.wanted)
+            grads = _differentiable_grads(grad, logits, shift, labels, weight, class_weight, ctx.settings, ctx.wanted)
         elif ctx.wanted.per_pixel:
-            logits, shift, labels, weight, class_weight = inputs
             weight = grad if weight is None else grad * weight
             wanted = ctx.wanted._replace(per_pixel=False, hits=False)
             _, _, *grads = _fused_pass(logits, labels, shift, weight, class_weight, *ctx.settings, *wanted)
