@@ -24,7 +24,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, UserError
+from ..errors import InterruptionError, OptionError, UserError
 from . import runs
 from .arguments import add_config_arguments
 from .comparison import Scoring, choose, compare, draw, table
@@ -222,11 +222,13 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Call
                 outcomes[outcome.run.folder] = outcome
                 score = outcome.error or f'{scoring.metric} {scoring.reported(outcome):.4f}'
                 say(f'[{len(outcomes)} of {len(planned)}] {outcome.run}: {score}{_time_left(outcomes, planned, args)}')
-        except BaseException:
+        except BaseException as error:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
                 child.terminate()
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptionError('interrupted; the same command goes on from here') from None
             raise
     return [outcomes[run.folder] for run in planned]
 
