@@ -7,11 +7,18 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..config_tree import iter_dicts
 from ..errors import DataError, InterruptionError, OptionError, UserError
+from ..toolkits import toolkit_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 LAUNCHER_RANKS = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -84,6 +91,32 @@ def _without_traceback(text: str) -> tuple[str, bool]:
     last_frame = text.rpartition('\n  File "')[2]
     message = re.sub(r'^[\w.]+: ', '', text.strip().rpartition('\n')[2])
     return message, last_frame.startswith(str(PACKAGE)) and '\n    raise ' in last_frame
+
+
+@contextmanager
+def naming_unknown_types(cfg: Config) -> Iterator[None]:
+    """Say which ``type`` of a config is in no registry where one is missed; the host does not say where it stands.
+
+    Raises:
+        OptionError: in place of the host's error, naming the setting and what is called alike.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        if 'registry' not in str(error) and 'not a callable' not in str(error):
+            raise
+        from mmengine import registry
+
+        roots = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
+        scope = toolkit_of(cfg).package
+        for where, node in iter_dicts(cfg.to_dict()):
+            kind = node.get('type')
+            if isinstance(kind, str) and not any(root.get(kind) or root.get(f'{scope}.{kind}') for root in roots):
+                parts = [part for root in roots for part in (root, *root.children.values())]
+                near = get_close_matches(kind.rpartition('.')[2], {name for part in parts for name in part.module_dict})
+                advice = f'did you mean {" or ".join(near)}?' if near else 'is its module not in custom_imports?'
+                raise OptionError(f'{where}.type: nothing is registered as {kind!r}; {advice}') from error
+        raise
 
 
 def leave_processes() -> None:

@@ -243,7 +243,7 @@ def _execute(
     try:
         child = runs.start(run, test=args.test, metric=metric, processes=args.processes, environment=environment)
         children.append(child)
-        if stop.is_set():
+        if stop.is_set():  # since the run was taken from the queue
             child.terminate()
         status = child.wait()
         record = runs.read_result(run, tested=args.test) if status == 0 else None

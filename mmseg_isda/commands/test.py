@@ -12,6 +12,7 @@ from ..config_tree import iter_datasets, set_pipeline, type_name, wrap_for_tta
 from ..errors import ExistingPathError, OptionError
 from ..toolkits import toolkit_of
 from .arguments import add_config_arguments, add_launcher_arguments, export_rank, parse_options
+from .outcome import launched_rank, naming_unknown_types
 from .records import write_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Test, print the scores, and write them where that is asked for."""
     from ..checkpoints.fit import check_weights
-    from .launch import build_runner, launched_rank, naming_unknown_types
+    from .launch import build_runner
     from .preflight import check_output
 
     export_rank(args)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from mmseg_isda.commands.preflight import check_data, check_options
+from mmseg_isda.commands.options import check_options
+from mmseg_isda.commands.preflight import check_data
 from mmseg_isda.errors import MissingPathError, OptionError
 
 
