@@ -24,7 +24,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, UserError
+from ..errors import InterruptionError, OptionError, UserError
 from . import runs
 from .arguments import add_config_arguments
 from .comparison import Scoring, choose, compare, draw, table
@@ -112,7 +112,7 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
 
     _check_numbers(args)
     for suffix in OUTPUTS:
-        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', overwrite=True)
+        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', replace=True)
     work_dir = Path(args.work_dir)
     variants = runs.expand_variants(args.config, args.set)
     baseline = args.baseline or variants[0].name
@@ -222,11 +222,13 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Call
                 outcomes[outcome.run.folder] = outcome
                 score = outcome.error or f'{scoring.metric} {scoring.reported(outcome):.4f}'
                 say(f'[{len(outcomes)} of {len(planned)}] {outcome.run}: {score}{_time_left(outcomes, planned, args)}')
-        except BaseException:
+        except BaseException as error:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
                 child.terminate()
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptionError('interrupted; the same command goes on from here') from None
             raise
     return [outcomes[run.folder] for run in planned]
 
@@ -241,7 +243,7 @@ def _execute(
     try:
         child = runs.start(run, test=args.test, metric=metric, processes=args.processes, environment=environment)
         children.append(child)
-        if stop.is_set():
+        if stop.is_set():  # since the run was taken from the queue
             child.terminate()
         status = child.wait()
         record = runs.read_result(run, tested=args.test) if status == 0 else None
