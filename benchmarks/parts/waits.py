@@ -54,7 +54,10 @@ def _cases(quick: bool) -> Iterator[tuple[str, str, str, Call | None]]:
         for variant in criterion.variants(case):
             yield 'criterion', case, variant, criterion.step
     wanted = ('cross entropy', 'ISDA', 'ISDA, fused head', 'ISDA full', 'ISDA, diagonal', 'ISDA, full')
-    toolkits = {'mmseg': ('N2C5A8' if quick else 'N2C19', 'pspnet_r18-2x64'), 'mmpretrain': ('resnet32', 'resnet32')}
+    toolkits = {
+        'mmseg': ('N2C5A8' if quick else 'N2C19', 'pspnet_r18-2x64'),
+        'mmpretrain': ('resnet32-8', 'resnet32-8'),
+    }
     for package, cases in toolkits.items():
         if not find_spec(package):
             continue
