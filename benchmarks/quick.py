@@ -1,4 +1,4 @@
-"""Runs the benchmarks whose tables stand in docs/performance.md: about 20 minutes on two cores. `make benchmark` calls it.
+"""Runs the benchmarks whose tables stand in docs/performance.md, as `make benchmark`: about 20 minutes on two cores.
 
 python benchmarks/quick.py [--quick] [--out work_dirs/benchmarks] [--runs 9]
 """
