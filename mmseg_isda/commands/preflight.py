@@ -5,49 +5,68 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..errors import MissingPathError, OptionError
-from ..files import check_file
+from ..config_tree import iter_datasets as iter_datasets
+from ..config_tree import iter_dicts, look_up, type_name
+from ..errors import ExistingPathError, MissingPathError, OptionError
+from ..files import check_file, is_remote
 from ..toolkits import find_hint
 
 # Settings that take keys of the user's own, so that a new one below them is no typing mistake.
 OPEN_SETTINGS = frozenset({'paramwise_cfg', 'custom_keys', 'init_cfg', 'clip_grad', 'backend_args', 'loss_scale'})
+# What may stand at the top of a config.
+READ_BY_RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+    *('model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval'),
+    *('compile', 'runner_type', 'strategy', 'tta_model', 'tta_pipeline', 'img_ratios'),
+}
 README_HINT = 'section "Data" of README.md says how to get the data'
 ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path names something that only a storage backend can look for, such as ``s3://...``."""
-    return '://' in path
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
-def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuses keys of ``--cfg-options`` that name no place in the config.
+def check_options(cfg: Config, options: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Refuse keys of ``--cfg-options`` that would change nothing.
 
-    A key may add a setting where its parent exists. Where the parent is missing too, it is most likely misspelt.
+    A key may add a setting where its parent exists. Where the parent is missing too, it is most likely misspelt. At the
+    top of a config, a key that no runner reads is a variable of the file, which has been filled in where it is used.
 
     Args:
         cfg: the config as its file has it.
         options: dotted keys and their values.
+        others: names beside those of the config that may have been meant.
 
     Raises:
         OptionError: naming the key, the part that is not there and the nearest names that are.
     """
     tree = cfg.to_dict()
     for key in options:
-        _check_option(tree, key)
+        root = key.partition('.')[0]
+        if root in tree and root not in READ_BY_RUNNER:
+            _refuse_variable(tree, key, root)
+        _check_option(tree, key, set(others))
 
 
-def _check_option(tree: Any, key: str) -> None:
+def _refuse_variable(tree: Mapping, key: str, root: str) -> None:
+    uses = (f'{where}.{name}' for where, node in iter_dicts(tree) for name, value in node.items()
+            if value == tree[root] and where.partition('.')[0] in READ_BY_RUNNER)  # fmt: skip
+    places = list(islice(uses, 4))
+    raise OptionError(
+        f'--cfg-options {key}: {root} is a variable of the config file that no runner reads; '
+        + (f'set it where it is used: {", ".join(places)}' if places else 'change the file')
+    )
+
+
+def _check_option(tree: Any, key: str, others: set[str]) -> None:
     parts = key.split('.')
     for depth, part in enumerate(parts):
         if isinstance(tree, (list, tuple)):
@@ -59,7 +78,7 @@ def _check_option(tree: Any, key: str) -> None:
             tree = tree[int(part)]
         elif isinstance(tree, Mapping):
             if part not in tree:
-                return _check_new_setting(tree, parts, depth)
+                return _check_new_setting(tree, parts, depth, others)
             tree = tree[part]
         elif tree is None:
             return None
@@ -70,42 +89,92 @@ def _check_option(tree: Any, key: str) -> None:
     return None
 
 
-def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int) -> None:
+def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int, others: set[str]) -> None:
     part, is_leaf = parts[depth], depth == len(parts) - 1
-    names = {str(name) for name in tree}
-    if depth == 0:
-        runner = set(inspect.signature(Runner.__init__).parameters) - {'self'}
-        if part in runner:
-            return
-        names |= runner
-    near = difflib.get_close_matches(part, names, n=3)
-    # A new leaf is a setting that the config leaves at its default; at the top, though, nobody would read it.
-    if (is_leaf and (depth > 0 or not near)) or OPEN_SETTINGS & set(parts[: depth + 1]):
+    if depth == 0 and part in READ_BY_RUNNER:
         return
+    # A new leaf is a setting that the config leaves at its default; at the top, though, nobody would read it.
+    if (is_leaf and depth > 0) or OPEN_SETTINGS & set(parts[: depth + 1]):
+        return
+    names = {str(name) for name in tree} | (set() if depth else READ_BY_RUNNER | others)
+    near = difflib.get_close_matches(part, names, n=3)
     above = '.'.join(parts[:depth])
     prefix = f'{above}.' if above else ''
     known = (
         'did you mean ' + ' or '.join(f'{prefix}{name}' for name in near) + '?'
         if near
-        else (f'{above or "the config"} has: {", ".join(sorted(names))}')
+        else (f'{above} has: {", ".join(sorted(names))}' if above else 'no runner reads a setting of that name')
     )
     raise OptionError(f'--cfg-options {".".join(parts)}: there is no {prefix}{part} in the config; {known}')
 
 
+# --- settings --------------------------------------------------------------------------------------------------------
+
+# The least that a number may be, by the end of its key.
+LEAST = {
+    **dict.fromkeys(('train_cfg.max_iters', 'train_cfg.max_epochs', 'train_cfg.val_interval'), 1),
+    **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
+    **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
+    'optim_wrapper.accumulative_counts': 1,
+    'randomness.seed': 0,
+}
+MAX_SEED = 2**32 - 1  # of NumPy
+
+
+def check_settings(cfg: Config, needed: Sequence[str]) -> None:
+    """Check that a config has what a command needs, and that its counts are counts.
+
+    Raises:
+        OptionError: naming the setting.
+    """
+    missing = [name for name in needed if not isinstance(cfg.get(name), (Mapping, list))]
+    if missing:
+        raise OptionError(f'config {cfg.filename} has no {", ".join(missing)}: name a whole config')
+    for key, least in LEAST.items():
+        for value in look_up(cfg, key):
+            is_count = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (is_count and least <= value <= MAX_SEED):
+                raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------------
+
+
+def check_output(path: str | os.PathLike, option: str, *, overwrite: bool = False) -> None:
+    """Check before the work that a file can be written after it; the folder is made.
+
+    Args:
+        path: the file.
+        option: how messages call it.
+        overwrite: whether it may exist.
+
+    Raises:
+        ExistingPathError: if it exists and may not.
+        OptionError: if it is a folder or its folder cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OptionError(f'{option} {path} is a folder: name a file')
+    if path.exists() and not overwrite:
+        raise ExistingPathError(f'{option} {path} exists; name another file, or give --overwrite')
+    check_folder(path.parent, option)
+
+
+def check_folder(path: str | os.PathLike, option: str) -> None:
+    """Make a folder and check that files can be written there.
+
+    Raises:
+        OptionError: if they cannot, with the reason.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OptionError(f'{option}: {path} cannot be written ({error.strerror}); name another place') from error
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
-
-
-def iter_datasets(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, dict]]:
-    """Yields each data set below wrappers such as RepeatDataset and ConcatDataset, with its place in the config."""
-    if isinstance(dataset, (list, tuple)):
-        for index, item in enumerate(dataset):
-            yield from iter_datasets(item, f'{where}.{index}')
-    elif isinstance(dataset, Mapping):
-        inner = [key for key in ('dataset', 'datasets') if dataset.get(key) is not None]
-        for key in inner:
-            yield from iter_datasets(dataset[key], f'{where}.{key}')
-        if not inner:
-            yield where, dataset
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -165,38 +234,7 @@ def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str
     raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
 
 
-def type_name(kind: Any) -> str:
-    """Name of a config's ``type``, which is a string with or without scope, or a class."""
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
-
-
 def _downloads(dataset: Mapping) -> bool:
     """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
     kind = type_name(dataset.get('type'))
     return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST')) and dataset.get('download', True)
-
-
-def check_pretrained(cfg: Config) -> None:
-    """Looks for the local files of weights that a model is to start from.
-
-    Raises:
-        MissingPathError: naming the missing file and the setting.
-    """
-    for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
-        key = 'checkpoint' if node.get('type') == 'Pretrained' else 'pretrained'
-        source = node.get(key)
-        if isinstance(source, str) and not is_remote(source):
-            setting = where if key == 'checkpoint' else f'{where}.{key}'
-            hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
-            check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))
-
-
-def iter_dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
-    """Yields every dict in a tree of dicts and lists, outer ones first, with its dotted place."""
-    if isinstance(node, Mapping):
-        yield where, node
-        for key, value in node.items():
-            yield from iter_dicts(value, f'{where}.{key}' if where else str(key))
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from iter_dicts(value, f'{where}.{index}' if where else str(index))

@@ -1,5 +1,6 @@
 """The mathematics of ISDA in pure PyTorch: no toolkit is needed to use this package."""
 
+from .consistency import isda_consistency
 from .criterion import ISDACriterion
 from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import fused_cross_entropy, should_fuse
@@ -18,6 +19,7 @@ __all__ = [
     'add_shift',
     'check_labels',
     'fused_cross_entropy',
+    'isda_consistency',
     'isda_cross_entropy',
     'logit_shift',
     'low_rank_shift',

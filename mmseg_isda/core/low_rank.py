@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_strength
 from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
@@ -60,6 +61,7 @@ class LowRankCovariance(ClassCovariance):
 
     def __init__(self, num_classes: int, num_features: int, rank: int = 16, *, sync: bool = True) -> None:
         super().__init__(num_classes, num_features, 'diagonal', sync=sync)
+        self.kind = 'low_rank'
         if rank < 1:
             raise ValueError(f'rank must be at least 1, got {rank}')
         self.rank = rank
@@ -140,7 +142,7 @@ class LowRankCovariance(ClassCovariance):
         return projected @ projected.mT + (weight * rest.unsqueeze(1)) @ weight.t()
 
     def extra_repr(self) -> str:
-        return f"{self.num_classes}, {self.num_features}, kind='low_rank', rank={self.rank}, sync={self.sync}"
+        return f'{self.num_classes}, {self.num_features}, kind={self.kind!r}, rank={self.rank}, sync={self.sync}'
 
 
 def strongest_directions(rows: Tensor, rank: int) -> Tensor:
@@ -219,8 +221,7 @@ def _check_shift(weight: Tensor, factor: Tensor, variance: Tensor, strength: flo
         raise ValueError(f'factor must have shape ({classes}, r, {size}), got {tuple(factor.shape)}')
     if tuple(variance.shape) != (classes, size):
         raise ValueError(f'variance must have shape ({classes}, {size}), got {tuple(variance.shape)}')
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
 
 
 def new_statistics(

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .checks import check_choice
 from .labels import check_labels
 from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
 from .pooling import BatchGatherer, is_distributed
@@ -94,8 +95,7 @@ class ClassCovariance(nn.Module):
             )
         if num_features < 1:
             raise ValueError(f'num_features must be at least 1, got {num_features}')
-        if kind not in KINDS:
-            raise ValueError(f'kind must be one of {", ".join(map(repr, KINDS))}, got {kind!r}')
+        check_choice('kind', kind, KINDS)
         self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('mean', torch.zeros(num_classes, num_features))
@@ -190,7 +190,7 @@ class ClassCovariance(nn.Module):
         count = torch.where(sound, batch.count, 0)
         gain, gain_of_all = _gain(self.count, count), _gain(self.count.sum(), count.sum())
         delta = torch.where(sound, batch.mean - self.mean, 0)
-        if self.kind == 'diagonal':
+        if self.kind in ('diagonal', 'low_rank'):
             self._mix(gain, torch.where(sound, batch.covariance, 0), delta.square())
         elif self.kind == 'shared':
             shift = total_mean(count, self.mean + delta) - total_mean(self.count, self.mean)
@@ -298,23 +298,24 @@ class ClassCovariance(nn.Module):
         """Refuse statistics that are incomplete, not finite or of another shape; without any, start from zero."""
         names = list(self.state_dict())
         found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
-        missing = ', '.join(prefix + name for name in names if name not in found)
-        if found and missing:
-            raise ValueError(
-                f'the checkpoint has ISDA statistics at {prefix[:-1]} but no {missing}: it is damaged, or was trained '
-                f'with another kind of covariance than {self.kind!r}. {STRIP_HINT}'
-            )
         for name, tensor in found.items():
             own = getattr(self, name)
             if tensor.shape != own.shape:
                 raise ValueError(
                     f'the checkpoint has {prefix}{name} of shape {tuple(tensor.shape)}, but this model needs '
-                    f'{tuple(own.shape)} ({self.extra_repr()}). {STRIP_HINT}'
+                    f'{tuple(own.shape)} for covariance={self.kind!r}, {self.num_classes} classes and '
+                    f'{self.num_features} features. {STRIP_HINT}'
                 )
             if not tensor.isfinite().all():
                 raise ValueError(
                     f'the checkpoint has {prefix}{name} with NaN or infinity, so its training had failed. {STRIP_HINT}'
                 )
+        missing = ', '.join(prefix + name for name in names if name not in found)
+        if found and missing:
+            raise ValueError(
+                f'the checkpoint has ISDA statistics but no {missing}: it is damaged, or was trained with another '
+                f'covariance than {self.kind!r}. {STRIP_HINT}'
+            )
         if not found:
             warnings.warn(
                 f'the checkpoint has no ISDA statistics at {prefix[:-1]}: they start from zero. '

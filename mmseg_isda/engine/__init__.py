@@ -2,8 +2,19 @@
 
 from ..core import ClassifierTap
 from .binding import bind_isda_losses
+from .fine_tuning import FineTuningHook
 from .hook import ISDAHook
 from .loss import ISDALossBase
 from .schedule import SCHEDULES, strength_at
+from .subset import SubsetDataset
 
-__all__ = ['SCHEDULES', 'ClassifierTap', 'ISDAHook', 'ISDALossBase', 'bind_isda_losses', 'strength_at']
+__all__ = [
+    'SCHEDULES',
+    'ClassifierTap',
+    'FineTuningHook',
+    'ISDAHook',
+    'ISDALossBase',
+    'SubsetDataset',
+    'bind_isda_losses',
+    'strength_at',
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from typing import Protocol
+from warnings import warn
 
 from torch import nn
 
@@ -41,7 +42,7 @@ def is_tapped_loss(kind: type) -> bool:
 def tapped_losses(model: nn.Module) -> Iterator[tuple[str, TappedLoss]]:
     """Yield each loss of this package within a model, with its path."""
     for path, module in model.named_modules():
-        if is_tapped_loss(type(module)):
+        if is_tapped_loss(type(module)):  # type: ignore[arg-type]
             yield path, module
 
 
@@ -59,15 +60,16 @@ def bind_isda_losses(model: nn.Module) -> dict[str, TappedLoss]:
         ``lambda_0=0`` needs nothing and is left out.
 
     Raises:
-        ValueError: if there is no such loss in the model, or no module above a loss has its classifier.
+        ValueError: if no module above a loss has its classifier. A model without such a loss is warned of.
         TypeError: if that is neither a linear layer nor a 1x1 convolution.
     """
     modules = dict(model.named_modules())
     losses = dict(tapped_losses(model))
     if not losses:
-        raise ValueError(
+        warn(
             f'{type(model).__name__} holds no ISDA loss to bind. A loss that stands beside its network is no part of '
-            f'it: use mmseg_isda.core.ISDACriterion(classifier, lambda_0=...) there'
+            f'it: use mmseg_isda.core.ISDACriterion(classifier, lambda_0=...) there',
+            stacklevel=2,
         )
     taps = {id(loss.tap.classifier): loss.tap for loss in losses.values() if loss.tap is not None}
     bound: dict[str, TappedLoss] = {}
@@ -86,16 +88,16 @@ def bind_isda_losses(model: nn.Module) -> dict[str, TappedLoss]:
 
 def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) -> tuple[str, nn.Module]:
     """Climb from a loss towards the model until a module has the classifier."""
-    owner = path
-    while owner:
-        owner = owner.rpartition('.')[0]
-        found = modules.get(f'{owner}.{classifier}'.lstrip('.'))
+    owners = [path]
+    while owners[-1]:
+        owners.append(owners[-1].rpartition('.')[0])
+        found = modules.get(f'{owners[-1]}.{classifier}'.lstrip('.'))
         if found is not None:
-            return owner, found
-    within = path.rpartition('.')[0].partition('.')[0]  # The head, or the model where that is the head.
-    candidates = [name for name, module in modules.items() if name.startswith(within) and is_classifier(module)]
+            return owners[-1], found
+    layers = [name for name, module in modules.items() if is_classifier(module)]
+    near = ([name for name in layers if name.startswith(f'{owner}.') or not owner] for owner in owners)
     raise ValueError(
         f'no module above the loss {path!r} has a classifier named {classifier!r}. Set classifier=... of the loss '
         f'to the linear layer or 1x1 convolution that makes the logits; such layers are: '
-        f'{", ".join(candidates) or "none"}'
+        f'{", ".join(next(filter(None, near), ["none"]))}'
     )

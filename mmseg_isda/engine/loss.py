@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassCovariance, ClassifierPass, ClassifierTap, mask_invalid_labels, new_statistics
+from ..core.checks import check_choice, check_lambda
 from ..core.labels import raise_invalid_label
 from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
@@ -24,17 +25,17 @@ def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
     """
     if not unknown:
         return
-    options = [name for name in signature(loss.__init__).parameters if name not in ('self', 'unknown')]
+    options = [name for name in signature(loss).parameters if name != 'unknown']
     name = next(iter(unknown))
     near = get_close_matches(name, options, 1)
     advice = f'did you mean {near[0]!r}? ' if near else ''
     raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
 
 
-def check_choice(name: str, value: object, choices: tuple) -> None:
-    """Raise ValueError if the value of an option is none of its choices."""
-    if value not in choices:
-        raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
+def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Remove ISDA statistics from a state dict: a plain loss that starts from ISDA weights has no use for them."""
+    for name in [key for key in state_dict if key.startswith(f'{prefix}statistics.')]:
+        del state_dict[name]
 
 
 class LabelGuard:
@@ -84,8 +85,7 @@ class ISDALossBase(nn.Module):
         self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
     ) -> None:
         super().__init__()
-        if not 0 <= lambda_0 <= 1e6:
-            raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0}')
+        check_lambda(lambda_0)
         check_choice('covariance', covariance, COVARIANCES)
         check_choice('schedule', schedule, SCHEDULES)
         if rank < 1:
@@ -139,9 +139,8 @@ class ISDALossBase(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Make room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
-        if not self.needs_tap:  # A plain loss that starts from the weights of an ISDA one has no use for them.
-            for name in [key for key in state_dict if key.startswith(f'{prefix}statistics.')]:
-                del state_dict[name]
+        if not self.needs_tap:
+            drop_statistics(state_dict, prefix)
         mean = state_dict.get(f'{prefix}statistics.mean')
         if self.statistics is None and mean is not None and mean.dim() == 2:
             self.statistics = self._new_statistics(*mean.shape)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
 from ..core.tap import map_size
-from ..engine.loss import ISDALossBase, refuse_unknown_options
+from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
 from .cross_entropy import HeadCrossEntropy
 
 
@@ -299,6 +299,10 @@ class FusedCrossEntropyLoss(nn.Module):
             return self.tap.find(logits)
         except RuntimeError:
             return None
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        drop_statistics(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def check_iteration(self) -> dict[str, float]:
         """Raise for a label that was out of range; see ``ISDALossBase``."""

@@ -302,7 +302,7 @@ def test_the_digits_are_learned(tmp_path):
     options = {'train_cfg.max_epochs': 5, 'param_scheduler.0.T_max': 5, 'model.backbone.depth': 8}
     runner = _train(path, tmp_path, **options)
     assert runner.val_loop.run()['accuracy/top1'] > 85
-    assert runner.model.head.loss_module.covariance.count.sum() == 5 * 1297
+    assert runner.model.head.loss_module.statistics.count.sum() == 5 * 1297
 
 
 def _jpeg_archive(root, count):
@@ -338,7 +338,7 @@ def test_jpeg_files_are_trained_and_validated_apart(tmp_path):
     assert _types_of(train.dataset) == ['ReflectCrop', 'RandomFlip', 'PackInputs'] and _types_of(val.dataset) == [
         'PackInputs'
     ]
-    assert runner.model.head.loss_module.covariance.count.tolist() == [4] * 10
+    assert runner.model.head.loss_module.statistics.count.tolist() == [4] * 10
 
 
 def _types_of(dataset):

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmseg_isda.classification import ISDALoss
 from mmseg_isda.engine import bind_isda_losses
 from tests.classification import toy
-from tests.reference import as_matrices, table
+from tests.reference import table
 
 KINDS = ('full', 'diagonal', 'shared', 'identity', 'low_rank')
 HEADS = {
@@ -28,9 +28,7 @@ HEADS = {
 
 def covariances(loss) -> torch.Tensor:
     """(C, A, A) float64."""
-    if loss.kind == 'low_rank':
-        return loss.covariance.matrices().double()
-    return as_matrices(loss.covariance.covariance, toy.CLASSES)
+    return loss.statistics.matrices().double()
 
 
 def expected_losses(logits, labels, weight, matrices, strength) -> torch.Tensor:
@@ -57,7 +55,7 @@ def test_heads_get_the_loss_of_equation_7(classifier, kind):
     value.backward()
     loss = network.head.loss_module
     labels = torch.cat([toy.ToyImages()[i]['data_samples'].gt_label for i in range(8, 20)])
-    assert loss.covariance.count.sum() == 20
+    assert loss.statistics.count.sum() == 20
     expected = expected_losses(seen['logits'].detach(), labels, layer.weight.detach(), covariances(loss), 1.5).mean()
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     assert layer.weight.grad.isfinite().all() and network.backbone.conv1.weight.grad.any()
@@ -143,7 +141,7 @@ def test_ignored_images_are_left_out(kind):
     labels = torch.tensor([0, 7, 2, 7, 1])
     out = head.loss_module(head.fc(features), labels, ignore_index=7)
     assert out[[1, 3]].tolist() == [0, 0] and (out[[0, 2, 4]] > 0).all()
-    assert head.loss_module.covariance.count.tolist() == [1, 1, 1, 0]
+    assert head.loss_module.statistics.count.tolist() == [1, 1, 1, 0]
     out = head.loss_module(head.fc(features), torch.full((5,), 7), ignore_index=7)
     out.sum().backward()
     assert not out.any() and not head.fc.weight.grad.any()
@@ -173,41 +171,18 @@ def test_accuracy_is_that_of_the_plain_logits():
     assert float(out['accuracy_top-1'][0]) == pytest.approx(hits.item())
 
 
-@pytest.mark.parametrize('kind', ['diagonal', 'full', 'low_rank'])
-@pytest.mark.parametrize('images', [3, 9])
-def test_an_accelerator_s_way_to_the_rows_gives_the_same(kind, images, monkeypatch):
-    """On a GPU rows come by image or for all classes, not by class present: both against the CPU's way."""
-    network = toy.build(toy.model(dict(type='ISDALoss', covariance=kind)))
-    toy.losses(network)
-    head, labels = network.head, torch.tensor([2, 0, 2, -100, 1, 2, 0, 0, 1])[:images]
-
-    class Elsewhere(torch.Tensor):
-        device = type('Device', (), {'type': 'elsewhere'})()
-
-        def masked_fill(self, *arguments):
-            return torch.Tensor.masked_fill(self, *arguments).as_subclass(Elsewhere)
-
-    loss = head.loss_module
-    results = []
-    for tensor in (labels, labels.as_subclass(Elsewhere)):
-        added = loss._added(tensor, -100).as_subclass(torch.Tensor)
-        gradient = torch.autograd.grad(added.square().sum(), head.fc.weight)[0].as_subclass(torch.Tensor)
-        results.append((added, gradient, loss._mean_shift.as_subclass(torch.Tensor)))
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected)
-
-
 def test_only_rows_of_labels_present_are_made(monkeypatch):
     """Guards the memory: with 1000 classes and 8 images a table of 1000 x 1000 is 125 times too large."""
     seen = []
-    original = ISDALoss._rows
+    network = toy.build(toy.model())
+    statistics = network.head.loss_module.statistics
+    original = statistics.shift
 
-    def rows(self, classes):
-        seen.append(original(self, classes))
+    def shift(*arguments):
+        seen.append(original(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(ISDALoss, '_rows', rows)
-    network = toy.build(toy.model())
+    monkeypatch.setattr(statistics, 'shift', shift)
     toy.losses(network, [0, 3, 6, 1])
     assert [tuple(table.shape) for table in seen] == [(2, 4)]
 
@@ -218,7 +193,7 @@ def test_evaluation_is_plain_cross_entropy_and_sees_no_statistics():
     data = toy.batch(network)
     with torch.no_grad():
         loss, logits = network(**data, mode='loss')['loss'], network.head(network.extract_feat(data['inputs']))
-    assert not network.head.loss_module.covariance.count.any()
+    assert not network.head.loss_module.statistics.count.any()
     labels = torch.cat([sample.gt_label for sample in data['data_samples']])
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, labels))
 
@@ -228,7 +203,7 @@ def test_a_second_call_in_one_iteration_does_not_update_again():
     head = network.head
     logits, labels = head.fc(torch.randn(4, 6)), torch.tensor([0, 1, 2, 2])
     assert torch.equal(head.loss_module(logits, labels), head.loss_module(logits, labels))
-    assert head.loss_module.covariance.count.sum() == 4
+    assert head.loss_module.statistics.count.sum() == 4
 
 
 def test_a_classifier_that_is_a_convolution():
@@ -249,17 +224,30 @@ def test_a_classifier_that_is_a_convolution():
 def test_features_that_are_not_pooled_are_refused():
     network = toy.build(toy.model())
     head = network.head
-    with pytest.raises(ValueError, match=r'one feature vector for each image.*\(2, 5, 6\)'):
+    with pytest.raises(ValueError, match=r'one feature vector for each image.*\(2, 6, 5\)'):
         head.loss_module(head.fc(torch.randn(2, 5, 6)).mean(1), torch.tensor([0, 1]))
 
 
-@pytest.mark.parametrize(
-    'label', [torch.rand(3, 4), torch.ones(3), torch.nn.functional.one_hot(torch.tensor([0, 1, 2]), 4)]
-)
+@pytest.mark.parametrize('label', [torch.rand(3, 4), torch.ones(3)])
 def test_soft_targets_are_refused(label):
     """Mixup, CutMix and label smoothing hand over scores."""
     with pytest.raises(TypeError, match=r'soft targets.*no class.*Mixup, CutMix.*LabelSmoothLoss'):
         ISDALoss()(torch.zeros(3, 4), label)
+
+
+def test_one_hot_integers_say_which_setting_makes_them():
+    with pytest.raises(TypeError, match=r'one-hot integers of shape \(3, 4\): set data_preprocessor\.to_onehot=False'):
+        ISDALoss()(torch.zeros(3, 4), torch.nn.functional.one_hot(torch.tensor([0, 1, 2]), 4))
+
+
+@pytest.mark.parametrize('covariance', KINDS)
+def test_label_smoothing_is_that_of_the_host_at_lambda_0_of_zero(covariance):
+    """Guards the share of the uniform target: MMPretrain's LabelSmoothLoss in its original mode."""
+    init_default_scope('mmpretrain')
+    theirs = MODELS.build(dict(type='LabelSmoothLoss', label_smooth_val=0.2, mode='original', num_classes=4))
+    logits, labels = torch.randn(6, 4), torch.randint(0, 4, (6,))
+    ours = ISDALoss(lambda_0=0, label_smoothing=0.2, covariance=covariance)
+    torch.testing.assert_close(ours(logits, labels), theirs(logits, labels))
 
 
 def test_batch_augmentations_are_refused_through_the_whole_network():
@@ -301,18 +289,18 @@ def test_a_hidden_layer_is_no_classifier():
         toy.losses(network)
 
 
-def test_a_classifier_that_normalises_its_weight_is_refused():
+def test_a_classifier_that_normalizes_its_weight_is_refused():
     init_default_scope('mmpretrain')
     loss = dict(type='ISDALoss', classifier='norm_product')
-    network = MODELS.build(toy.model(head=dict(type='ArcFaceClsHead', num_classes=4, in_channels=6, loss=loss)))
-    with pytest.raises(TypeError, match=r'head\.norm_product is a NormProduct.*LinearClsHead'):
-        bind_isda_losses(network)
+    network = toy.build(toy.model(head=dict(type='ArcFaceClsHead', num_classes=4, in_channels=6, loss=loss)))
+    with pytest.raises(TypeError, match=r'head\.norm_product is a NormProduct, which does more than multiply'):
+        toy.losses(network)
 
 
 def test_an_unbound_loss_says_which_line_is_missing():
     loss, labels = ISDALoss().train(), torch.tensor([0, 1])
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
-        loss(torch.zeros(2, 4), labels)
+    with pytest.raises(RuntimeError, match=r"default_hooks=dict\(isda=dict\(type='ISDAHook'\)\)"):
+        loss(torch.zeros(2, 4, requires_grad=True), labels)
 
 
 def test_a_copy_of_the_network_does_not_disturb_it():
@@ -321,7 +309,7 @@ def test_a_copy_of_the_network_does_not_disturb_it():
     toy.losses(network)
     other = copy.deepcopy(network)
     toy.losses(other)
-    counts = [n.head.loss_module.covariance.count.sum() for n in (network, other)]
+    counts = [n.head.loss_module.statistics.count.sum() for n in (network, other)]
     assert counts[1] == 2 * counts[0]
 
 
@@ -331,7 +319,7 @@ def test_nothing_of_a_batch_outlives_the_loss(kind):
     network = toy.build(toy.model(dict(type='ISDALoss', covariance=kind)))
     toy.losses(network)
     loss = network.head.loss_module
-    assert loss.tap.take() is None
+    assert all(kept.features is None and kept.logits is None for kept in loss.tap._passes)
     held = [value for value in vars(loss).values() if isinstance(value, torch.Tensor)]
     assert all(tensor.numel() <= toy.CLASSES and tensor.grad_fn is None for tensor in held)
 
@@ -342,11 +330,11 @@ def test_nothing_of_a_batch_outlives_the_loss(kind):
         (dict(covariance='low'), ValueError, "covariance must be one of .*'low_rank', got 'low'"),
         (dict(reduction='avg'), ValueError, "reduction must be one of .* got 'avg'"),
         (dict(schedule='cosine'), ValueError, "schedule must be one of .* got 'cosine'"),
-        (dict(lambda_0=-2), ValueError, 'lambda_0 must be 0 or more'),
+        (dict(lambda_0=-2), ValueError, 'lambda_0 must lie in'),
         (dict(rank=0), ValueError, 'rank must be at least 1, got 0'),
         (dict(use_sigmoid=True), ValueError, 'binary cross entropy'),
         (dict(use_soft=True), ValueError, 'soft targets'),
-        (dict(label_smooth_val=0.1), ValueError, 'label_smooth_val is of LabelSmoothLoss.*_delete_=True'),
+        (dict(label_smooth_val=0.1), ValueError, 'label_smooth_val is an option of LabelSmoothLoss.*_delete_=True'),
         (dict(lamda_0=1), TypeError, r"no option 'lamda_0': did you mean 'lambda_0'\?"),
     ],
 )

@@ -27,7 +27,7 @@ def steps(network, indices) -> dict[str, torch.Tensor]:
         losses['loss'].backward()
     results = {'loss': losses['loss'].detach()}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(kind):
@@ -48,7 +48,7 @@ def results():
 def test_two_processes_train_like_one_on_the_joined_batch(results, kind):
     """Guards statistics pooled after the table is made, means of means, and a class that one rank lacks."""
     one = steps(network(kind), SHARES[0] + SHARES[1])
-    assert one['head.loss_module.covariance.count'][3] > 0
+    assert one['head.loss_module.statistics.count'][3] > 0
     for key, expected in one.items():
         ranks = [result[kind][key] for result in results]
         if key == 'loss':

@@ -16,7 +16,7 @@ from mmseg_isda.checkpoints.reading import read_checkpoint
 from tests.classification import toy
 
 KINDS = ('full', 'diagonal', 'shared', 'low_rank')
-COUNT = 'head.loss_module.covariance.count'
+COUNT = 'head.loss_module.statistics.count'
 
 
 def config(kind='full', **options):
@@ -24,7 +24,7 @@ def config(kind='full', **options):
 
 
 def statistics(runner):
-    return {k: v for k, v in runner.model.state_dict().items() if '.covariance.' in k}
+    return {k: v for k, v in runner.model.state_dict().items() if '.statistics.' in k}
 
 
 def train(tmp_path, *args, **kwargs):
@@ -122,7 +122,7 @@ def test_features_that_are_not_finite_are_reported_once(tmp_path):
 
 
 def test_a_missing_hook_says_which_line_to_add(tmp_path):
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
+    with pytest.raises(RuntimeError, match=r"default_hooks=dict\(isda=dict\(type='ISDAHook'\)\)"):
         train(tmp_path, hooks=[])
 
 

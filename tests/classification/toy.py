@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 import mmseg_isda.classification  # noqa: F401  (registers the loss and the hook)
 from mmseg_isda.checkpoints.reading import allow_checkpoint_classes
 from mmseg_isda.engine import bind_isda_losses
+from mmseg_isda.engine.binding import tapped_losses
 
 CLASSES, FEATURES = 4, 6
 _RUNS = itertools.count()
@@ -74,10 +75,10 @@ def model(loss: dict | None = None, **options) -> dict:
 
 
 def build(config: dict):
-    """The network in training mode, its ISDA losses tied and at strength 1.5."""
+    """The network in training mode, its ISDA losses bound and at strength 1.5."""
     init_default_scope('mmpretrain')
     network = MODELS.build(copy.deepcopy(config)).train()
-    for loss in bind_isda_losses(network).values():
+    for loss in bind_isda_losses(network).values() if any(tapped_losses(network)) else ():
         loss.strength = 1.5
     return network
 

@@ -64,7 +64,7 @@ def trained(folder) -> Path:
 def _counts(path: Path) -> torch.Tensor:
     from mmseg_isda.checkpoints.reading import read_checkpoint
 
-    return read_checkpoint(path)['state_dict']['decode_head.loss_decode.covariance.count']
+    return read_checkpoint(path)['state_dict']['decode_head.loss_decode.statistics.count']
 
 
 @pytest.mark.slow

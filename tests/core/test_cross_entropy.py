@@ -136,14 +136,14 @@ def test_half_precision_logits_are_shifted_in_float32(dtype):
 def test_bad_labels_and_options_are_named():
     logits, labels, shift = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4)), torch.rand(3, 3)
     bad = labels.clone()
-    bad[0, 1, 1] = 3
-    for table_of_shifts in (None, shift):
-        with pytest.raises(ValueError, match='value 3'):
+    for value, table_of_shifts in itertools.product((3, 7, -1, -100), (None, shift)):
+        bad[0, 1, 1] = value
+        with pytest.raises(ValueError, match=f'value {value}'):
             isda_cross_entropy(logits, bad, table_of_shifts)
     for options, message in [
         (dict(reduction='avg'), "reduction must be one of 'none', 'mean', 'sum', got 'avg'"),
         (dict(augment_at='pixel'), "augment_at must be one of 'feature', 'label', got 'pixel'"),
-        (dict(augment_at='feature'), 'feature_size'),
+        (dict(label_smoothing=1.0), r'label_smoothing must lie in \[0, 1\), got 1.0'),
         (dict(reduction='sum', avg_factor=3), 'avg_factor'),
         (dict(weight=torch.ones(4, 4)), r'weight must have the shape of labels, \(1, 4, 4\), got \(4, 4\)'),
     ]:
@@ -161,3 +161,23 @@ def test_mean_shift_is_the_mean_over_pixels_and_wrong_classes():
     wrong = [shift[y, j] for y in labels.tolist() for j in range(4) if j != y]
     torch.testing.assert_close(mean_shift(shift, torch.bincount(labels, minlength=4)), torch.stack(wrong).mean())
     assert mean_shift(shift, torch.zeros(4)) == 0
+
+
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+@pytest.mark.parametrize('weighted', [False, True])
+def test_label_smoothing_is_that_of_pytorch_on_shifted_logits(scene, weighted, augment_at):
+    """The logits are raised by the table of the hard label; the targets are smoothed as torch smooths them."""
+    features, labels, weight, bias = scene
+    logits = upsampled(classify(features, weight, bias), labels, False)
+    shift = logit_shift(weight, covariance_of('full'), 2.0)
+    class_weight = torch.rand(CLASSES, dtype=torch.float64) if weighted else None
+    options = dict(class_weight=class_weight, augment_at=augment_at, feature_size=(3, 4), avg_non_ignore=True)
+    got = isda_cross_entropy(logits, labels, shift, label_smoothing=0.3, **options)
+    rows = torch.cat([shift, shift.new_zeros(1, CLASSES)])
+    if augment_at == 'label':
+        added = rows[labels.clamp(max=CLASSES)].movedim(-1, 1)
+    else:
+        small = F.interpolate(labels[:, None].double(), size=(3, 4))[:, 0].long()
+        added = upsampled(rows[small.clamp(max=CLASSES)].movedim(-1, 1), labels, False)
+    expected = F.cross_entropy(logits + added, labels, class_weight, ignore_index=255, label_smoothing=0.3)
+    torch.testing.assert_close(got, expected)

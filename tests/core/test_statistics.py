@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmseg_isda.core import ClassCovariance
+from mmseg_isda.core import ClassCovariance, new_statistics
 from mmseg_isda.core.statistics import KINDS
 from tests.reference import expected_covariance, two_pass_statistics
 
@@ -236,8 +236,41 @@ def test_statistics_of_another_shape_are_refused_with_both_shapes():
     with pytest.raises(ValueError, match=r'\(7,\).*\(5,\)'):
         ClassCovariance(CLASSES, SIZE).load_state_dict(state, strict=False)
     state = ClassCovariance(CLASSES, SIZE, 'full').state_dict()
-    with pytest.raises(ValueError, match=r'\(5, 6, 6\).*\(5, 6\).*publish_model'):
+    with pytest.raises(ValueError, match=r'\(5, 6, 6\).*\(5, 6\) for covariance=.diagonal.*mmseg-isda publish'):
         ClassCovariance(CLASSES, SIZE).load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize('missing', ['count', 'mean', 'covariance'])
+def test_half_of_the_statistics_are_refused(missing):
+    """Guards a resume with counts but no means, which would go on with nonsense."""
+    state = ClassCovariance(CLASSES, SIZE).state_dict()
+    del state[missing]
+    with pytest.raises(ValueError, match=f'has ISDA statistics but no {missing}'):
+        ClassCovariance(CLASSES, SIZE).load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize('name', ['mean', 'covariance'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_statistics_that_are_not_finite_are_refused(name, value):
+    """Guards a resume in which every later loss would be NaN."""
+    state = ClassCovariance(CLASSES, SIZE).state_dict()
+    state[name][1, 2] = value
+    with pytest.raises(ValueError, match=f'{name} with NaN or infinity'):
+        ClassCovariance(CLASSES, SIZE).load_state_dict(state)
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'low_rank'])
+def test_finite_features_whose_statistics_overflow_are_left_out(kind, device):
+    """Guards two batches at 9.3e18 and -9.3e18: the square of the step between their means is infinite."""
+    statistics = new_statistics(kind, 2, 3).to(device)
+    labels = torch.tensor([0, 0, 1, 1], device=device)
+    for scale in (1.0, 9.3e18, -9.3e18, 1.0):
+        statistics.update(scale + torch.randn(4, 3, device=device), labels)
+    assert all(buffer.isfinite().all() for buffer in statistics.buffers())
+    assert statistics.shift(torch.randn(2, 3, device=device), 7.5).isfinite().all()
+    if kind != 'identity':
+        assert statistics.num_skipped > 0
+    assert statistics.count.sum() == 4 * (4 - statistics.num_skipped)
 
 
 def test_a_plain_checkpoint_loads_with_a_warning():

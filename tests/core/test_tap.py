@@ -1,42 +1,137 @@
+"""Which features a loss gets: those of its own logits, or an error."""
+
 import copy
 import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from mmseg_isda.engine import ClassifierTap
-from mmseg_isda.engine.tap import leads_to
+from mmseg_isda.core import ClassifierTap
+from mmseg_isda.core.tap import check_unchanged, is_classifier, map_size, upsampling_of
 
 
 @pytest.fixture
-def tap():
-    tap = ClassifierTap(nn.Conv2d(3, 5, 1), 'head.conv_seg')
+def tap(device):
+    tap = ClassifierTap(nn.Conv2d(3, 5, 1).to(device), 'head.conv_seg')
     tap.num_consumers = 1
     return tap
 
 
-def test_it_keeps_what_enters_and_leaves_in_training(tap):
-    features = torch.randn(2, 3, 4, 4)
-    logits = tap.classifier(features)
-    tapped = tap.take()
-    assert tapped.features is features and tapped.logits is logits
+def features(device, *shape):
+    return torch.randn(*shape or (2, 3, 4, 4), device=device, requires_grad=True)
 
 
-def test_it_keeps_nothing_in_evaluation(tap):
-    """Guards against features that a validation in between would leave to the next training iteration."""
-    tap.classifier.eval()
-    tap.classifier(torch.randn(2, 3, 4, 4))
-    assert tap.take() is None and tap.version == 0
+def test_it_keeps_what_enters_and_leaves_in_training(tap, device):
+    entering = features(device)
+    logits = tap.classifier(entering)
+    found = tap.find(logits)
+    assert found.features is entering and found.logits is logits and found.size == (4, 4)
 
 
-def test_nothing_is_left_once_every_loss_has_taken_it(tap):
-    """Guards the memory: the features must not outlive the loss."""
+def test_each_logits_find_their_own_pass(tap, device):
+    """Guards two passes before the first loss: the later one's features must not get the earlier one's labels."""
+    first, second = features(device), features(device)
+    a, b = tap.classifier(first), tap.classifier(second)
+    up = F.interpolate(a.double(), scale_factor=2, mode='bilinear')
+    assert tap.find(up).features is first and tap.find(b).features is second and tap.find(a * 2 + 1).features is first
+
+
+def test_a_pass_under_no_grad_or_in_evaluation_is_not_kept(tap, device):
+    """Guards pseudo labels, which a network in training mode makes between a pass and its loss."""
+    entering = features(device)
+    logits = tap.classifier(entering)
+    with torch.no_grad():
+        tap.classifier(features(device))
+    tap.classifier.eval()(features(device))
+    tap.classifier.train()
+    assert tap.find(logits).features is entering
+
+
+def test_logits_without_a_gradient_are_refused(tap, device):
+    """Guards a re-entrant checkpoint and no_grad: the shift would train the classifier's weight alone."""
+    logits = tap.classifier(features(device))
+    with pytest.raises(RuntimeError, match=r'no gradient.*train head\.conv_seg alone.*use_reentrant=False'):
+        tap.find(logits.detach())
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_activation_checkpoints(tap, device, use_reentrant):
+    """Re-entrant ones hide the pass, others keep its graph; a pass repeated in backward disturbs nothing."""
+    entering = features(device)
+    logits = checkpoint(tap.classifier, entering, use_reentrant=use_reentrant)
+    if use_reentrant:
+        with pytest.raises(RuntimeError, match='has not run in training mode with gradients.*use_reentrant=False'):
+            tap.find(logits)
+        return
+    found = tap.find(logits)
+    tap.take(found)
+    logits.sum().backward()
+    again = tap.classifier(features(device))
+    assert tap.find(again).number > found.number
+
+
+def test_logits_of_another_classifier_are_refused(tap, device):
+    entering = features(device)
+    tap.classifier(entering)
+    foreign = nn.Conv2d(3, 5, 1).to(device)(entering)
+    for logits in (foreign, F.interpolate(foreign, scale_factor=2)):
+        with pytest.raises(RuntimeError, match=r'do not come from head\.conv_seg.*classifier='):
+            tap.find(logits)
+
+
+def test_a_hidden_layer_with_another_number_of_outputs_is_named(tap, device):
+    hidden = tap.classifier(features(device))
+    logits = nn.Conv2d(5, 7, 1).to(device)(hidden)
+    with pytest.raises(ValueError, match=r'7 classes, but head\.conv_seg has 5 outputs'):
+        tap.find(logits)
+
+
+def test_a_classifier_in_evaluation_says_how_to_freeze_it(tap, device):
+    logits = tap.classifier.eval()(features(device))
+    with pytest.raises(RuntimeError, match=r'eval mode.*requires_grad_\(False\)'):
+        tap.find(logits)
+
+
+def test_tensors_are_let_go_once_every_loss_has_taken_them(tap, device):
+    """Guards the memory: features must not outlive the losses, nor passes that no loss takes pile up."""
     tap.num_consumers = 2
-    tap.classifier(torch.randn(2, 3, 4, 4))
-    assert tap.take() is not None
-    assert tap.take() is not None
-    assert tap.take() is None
+    found = tap.find(tap.classifier(features(device)))
+    tap.take(found)
+    assert found.features is not None
+    tap.take(found)
+    assert found.features is None and found.logits is None
+    for _ in range(20):
+        last = tap.classifier(features(device))
+    assert len(tap._passes) <= 8
+    tap.take(tap.find(last))
+    tap.classifier(features(device))
+    assert len(tap._passes) == 1
+    tap.drop()
+    assert not tap._passes
+
+
+def test_a_compiled_function_hides_its_graph(tap, device):
+    """With one pass there is no doubt whose logits they are; with two there is."""
+
+    class CompiledFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    entering = features(device)
+    tap.classifier(entering)
+    logits = CompiledFunction.apply(features(device, 2, 5, 4, 4))
+    assert tap.find(logits).features is entering
+    tap.classifier(features(device))
+    with pytest.raises(RuntimeError, match='run 2 times since the last loss'):
+        tap.find(logits)
 
 
 def test_the_weight_is_a_matrix_with_a_graph(tap):
@@ -44,32 +139,92 @@ def test_the_weight_is_a_matrix_with_a_graph(tap):
     assert ClassifierTap(nn.Linear(3, 5), 'fc').weight.shape == (5, 3)
 
 
+@pytest.mark.parametrize('shape', [(2, 4, 6, 3), (2, 24, 3), (2, 3)])
+def test_a_linear_layer_has_its_channels_last(shape):
+    """Guards maps and tokens: channels taken for rows would give wrong statistics wherever the sizes allow it."""
+    tap = ClassifierTap(nn.Linear(3, 5), 'fc')
+    tap.num_consumers = 1
+    entering = torch.randn(shape, requires_grad=True)
+    logits = tap.classifier(entering)
+    found = tap.find(logits.movedim(-1, 1) if len(shape) > 2 else logits)
+    expected = entering.movedim(-1, 1) if len(shape) > 2 else entering
+    assert torch.equal(found.features, expected) and found.size == shape[1:-1]
+
+
+def test_the_grid_of_tokens_comes_from_the_up_sampling():
+    tap = ClassifierTap(nn.Linear(3, 5), 'fc')
+    logits = tap.classifier(torch.randn(2, 24, 3, requires_grad=True)).transpose(1, 2).reshape(2, 5, 4, 6)
+    up = F.interpolate(logits, size=(16, 24), mode='bilinear')
+    assert map_size(logits, tap.find(logits)) == map_size(up, tap.find(up)) == (4, 6)
+    nearest = F.interpolate(logits, size=(16, 24))
+    with pytest.raises(ValueError, match='24 tokens, whose grid.*do not tell'):
+        map_size(nearest, tap.find(nearest))
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_what_was_done_to_the_logits_is_read_from_the_graph(tap, device, align_corners):
+    logits = tap.classifier(features(device))
+    found = tap.find(logits)
+    options = dict(size=(9, 9), mode='bilinear', align_corners=align_corners)
+    assert upsampling_of(F.interpolate(logits, **options), found) is align_corners
+    assert upsampling_of(F.interpolate(logits.double(), **options).float(), found) is align_corners
+    for changed in (F.interpolate(logits * 2, **options), F.interpolate(logits, size=(9, 9)), logits):
+        assert upsampling_of(changed, found) is None
+    check_unchanged(logits.view(2, 5, 16), found, 'conv')
+    with pytest.raises(RuntimeError, match='not what conv makes, but MulBackward0 of it'):
+        check_unchanged(logits * 2, found, 'conv')
+
+
 @pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 def test_a_copied_classifier_has_a_tap_of_its_own(tap, duplicate):
     """Guards EMAHook: its copy must not fill the tap of the network that trains, nor fail on tensors with a graph."""
-    tap.classifier(torch.randn(1, 3, 2, 2, requires_grad=True))
-    version = tap.version
+    logits = tap.classifier(features(tap.weight.device))
     other = duplicate(tap.classifier)
-    other(torch.zeros(1, 3, 2, 2))
-    assert tap.version == version
-    assert tap.take().features.any()
+    other(features(tap.weight.device))
+    assert len(tap._passes) == 1 and tap.find(logits)
 
 
-def test_logits_of_another_classifier_are_told_apart(tap):
-    features = torch.randn(1, 3, 2, 2, requires_grad=True)
-    logits, foreign = tap.classifier(features), nn.Conv2d(3, 5, 1)(features)
-    up = nn.functional.interpolate(logits.double(), scale_factor=2)
-    assert leads_to(logits, logits.grad_fn) and leads_to(up, logits.grad_fn) and leads_to(up * 2 + 1, logits.grad_fn)
-    assert not leads_to(foreign, logits.grad_fn)
-    assert not leads_to(nn.functional.interpolate(foreign, scale_factor=2), logits.grad_fn)
+class Normalized(nn.Linear):
+    def forward(self, x):
+        return F.linear(x, F.normalize(self.weight), self.bias)
+
+
+class Plain(nn.Linear):
+    def forward(self, x):
+        return F.linear(x, self.weight.to(x.dtype), self.bias)
+
+
+def test_a_subclass_is_judged_by_what_it_computes():
+    """timm's Linear casts and multiplies, a cosine classifier normalizes its weight: only the latter is refused."""
+    tap = ClassifierTap(Plain(3, 5), 'fc')
+    assert tap.find(tap.classifier(torch.randn(4, 3, requires_grad=True)))
+    with pytest.raises(TypeError, match='fc is a Normalized, which does more than multiply by its weight'):
+        ClassifierTap(Normalized(3, 5), 'fc').classifier(torch.randn(4, 3, requires_grad=True))
 
 
 @pytest.mark.parametrize(
-    'module', [nn.Conv2d(3, 5, 3), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(3, 5, 1, stride=2), nn.Identity()]
+    ('module', 'message'),
+    [
+        (nn.Conv2d(3, 5, 3), r'must be a linear layer or a 1x1 convolution.*Give the head a 1x1 classifier'),
+        (nn.Conv2d(4, 4, 1, groups=2), 'one group'),
+        (nn.Conv2d(3, 5, 1, stride=2), 'stride 1'),
+        (nn.Conv2d(3, 5, 1, padding=1), 'no padding'),
+        (nn.Identity(), r'must be a linear layer or a 1x1 convolution, whose weight ISDA reads'),
+        ('conv_seg', 'must be a module'),
+    ],
 )
-def test_other_modules_are_refused(module):
-    with pytest.raises(TypeError, match=r'decode_head\.x must be a linear layer or a 1x1 convolution'):
+def test_other_modules_are_refused(module, message):
+    with pytest.raises(TypeError, match=r'decode_head\.x .*' + message):
         ClassifierTap(module, 'decode_head.x')
+    assert not is_classifier(module)
+
+
+def test_a_sharded_weight_is_refused():
+    """Under FSDP a weight is one flat part of itself."""
+    linear = nn.Linear(3, 5)
+    linear.weight = nn.Parameter(torch.zeros(15))
+    with pytest.raises(TypeError, match=r'sharded over processes \(FSDP, DeepSpeed ZeRO-3\).*DistributedDataParallel'):
+        ClassifierTap(linear, 'fc')
 
 
 def test_a_binary_classifier_is_refused():

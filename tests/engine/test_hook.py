@@ -1,172 +1,144 @@
-"""The tie between losses and classifiers, on modules of no toolkit."""
+"""ISDAHook in a Runner of MMEngine, on a model of no toolkit."""
+
+import itertools
+import logging
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import Dataset
 
-from mmseg_isda.engine import ISDALossBase, bind_isda_losses
+from mmseg_isda.checkpoints.reading import allow_checkpoint_classes
+from mmseg_isda.engine import ISDAHook
+from tests.engine.toy import Loss
 
-
-class Loss(ISDALossBase):
-    def __init__(self, lambda_0=1.0, classifier='fc', covariance='diagonal'):
-        super().__init__(
-            lambda_0=lambda_0, covariance=covariance, schedule='constant', sync=False, classifier=classifier
-        )
-
-    def forward(self, labels, logits=None):
-        tapped = self._take_features(torch.zeros(1) if logits is None else logits)
-        if tapped is not None:
-            self._update(tapped.features, labels, 255)
-        return self._shift()
+_RUNS = itertools.count()
 
 
-class Head(nn.Module):
-    def __init__(self, *losses, name='fc'):
+class Points(Dataset):
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        return torch.randn(4, generator=generator), index % 3
+
+
+class Net(BaseModel):
+    """A linear classifier; ``loss`` may be replaced in training, as MMPretrain's SwitchRecipeHook does."""
+
+    def __init__(self, loss):
         super().__init__()
-        self.add_module(name, nn.Linear(4, 3))
-        self.losses = nn.ModuleList(losses)
+        self.body, self.fc, self.loss = nn.Linear(4, 4), nn.Linear(4, 3), loss
+
+    def forward(self, inputs, labels, mode='loss'):
+        logits = self.fc(self.body(inputs))
+        if isinstance(self.loss, Loss):
+            return dict(loss=logits.square().mean() + 0 * self.loss(logits, labels).sum())
+        return dict(loss=self.loss(logits, labels))
+
+    def train_step(self, data, optim_wrapper):
+        losses = self(*data)
+        optim_wrapper.update_params(losses['loss'])
+        return losses
 
 
-def test_losses_find_the_classifier_of_the_nearest_owner():
-    model = nn.ModuleDict(dict(a=Head(Loss()), b=Head(Loss())))
-    bound = bind_isda_losses(model)
-    assert list(bound) == ['a', 'b']
-    assert bound['a']._tap.classifier is model['a'].fc and bound['b']._tap.classifier is model['b'].fc
-    assert bound['a'].covariance.covariance.shape == (3, 4)
+class Switch(Hook):
+    """Replaces the loss at an epoch, again after a resume."""
+
+    def __init__(self, epoch):
+        self.epoch, self.done = epoch, False
+
+    def before_train_epoch(self, runner):
+        if runner.epoch >= self.epoch and not self.done:
+            runner.model.loss, self.done = Loss(), True
 
 
-def test_two_losses_of_one_head_share_a_tap_and_keep_their_own_statistics():
-    head = Head(Loss(), Loss(covariance='full'))
-    bound = bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    assert list(bound) == ['head', 'head.losses.1']
-    head.fc(torch.randn(6, 4))
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    for loss in head.losses:
-        loss(labels)
-        assert loss.covariance.count.tolist() == [2, 2, 2]
+def runner_of(work_dir, loss, *, epochs=2, hooks=(), **options):
+    allow_checkpoint_classes()
+    loader = dict(batch_size=4, dataset=Points(), sampler=dict(type='DefaultSampler', shuffle=False), num_workers=0)
+    loader['collate_fn'] = dict(type='default_collate')
+    return Runner(
+        Net(loss),
+        str(work_dir),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(isda=dict(type='ISDAHook'), checkpoint=dict(type='CheckpointHook', interval=1)),
+        custom_hooks=list(hooks),
+        experiment_name=f'hook_{next(_RUNS)}',
+        log_level='WARNING',
+        **options,
+    )
 
 
-def test_binding_twice_changes_nothing():
-    """Guards statistics that a second Runner.train would reset or count twice."""
-    head = Head(Loss())
-    model = nn.ModuleDict(dict(head=head))
-    statistics = bind_isda_losses(model)['head'].covariance
-    assert bind_isda_losses(model)['head'].covariance is statistics
-    head.fc(torch.randn(2, 4))
-    head.losses[0](torch.tensor([0, 1]))
-    assert head.losses[0]._tap.take() is None
-    assert statistics.count.sum() == 2
+def test_lambda_and_shift_are_logged(tmp_path):
+    runner = runner_of(tmp_path, Loss(lambda_0=2.0))
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    assert scalars['train/Net.isda_lambda'].current() == 2.0 and scalars['train/Net.isda_shift'].current() > 0
+    assert runner.model.loss.statistics.count.sum() == 24 and not runner.model.loss.tap._passes
 
 
-def test_a_second_call_in_one_iteration_does_not_update_again():
-    """Guards OHEM sampling, which calls every loss twice."""
-    head = Head(Loss())
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    labels = torch.tensor([0, 1])
-    for calls in (1, 2, 3):
-        head.fc(torch.randn(2, 4))
-        first = head.losses[0](labels)
-        assert torch.equal(first, head.losses[0](labels))
-        assert head.losses[0].covariance.count.sum() == 2 * calls
+def test_a_loss_that_comes_in_during_training_is_bound(tmp_path):
+    """Guards SwitchRecipeHook, after which the message asked for the hook that was there."""
+    runner = runner_of(tmp_path, nn.CrossEntropyLoss(), hooks=[Switch(1)])
+    runner.train()
+    assert runner.model.loss.statistics.count.sum() == 12
 
 
-def test_logits_of_another_classifier_are_refused():
-    """Guards heads with several classifiers, whose logits would silently get the shift of a foreign weight."""
-    head = Head(Loss())
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    features, labels = torch.randn(2, 4, requires_grad=True), torch.tensor([0, 1])
-    own, foreign = head.fc(features), nn.Linear(4, 3)(features)
-    head.losses[0](labels, own * 2)
-    with pytest.raises(RuntimeError, match=r'do not come from head\.fc.*classifier='):
-        head.losses[0](labels, foreign)
+def test_statistics_of_a_late_loss_survive_a_resume(tmp_path):
+    """Guards a resume after the switch: the loss is not there yet when the checkpoint is loaded."""
+    whole = runner_of(tmp_path / 'whole', nn.CrossEntropyLoss(), epochs=3, hooks=[Switch(1)])
+    whole.train()
+    half = tmp_path / 'whole' / 'epoch_2.pth'
+    resumed = runner_of(
+        tmp_path / 'resumed', nn.CrossEntropyLoss(), epochs=3, hooks=[Switch(1)], load_from=str(half), resume=True
+    )
+    resumed.train()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
-def test_a_classifier_that_stops_to_run_is_noticed():
-    """Guards a classifier that is put into evaluation while its loss goes on: old statistics would be used."""
-    head = Head(Loss())
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    head.fc(torch.randn(2, 4))
-    head.losses[0](torch.tensor([0, 1]))
-    head.losses[0].check_iteration()
-    head.fc.eval()(torch.randn(2, 4))
-    with pytest.raises(RuntimeError, match=r'head\.fc has not run'):
-        head.losses[0](torch.tensor([0, 1]))
+@pytest.mark.parametrize('fault', ['eval', 'nan'])
+def test_what_goes_wrong_is_reported_once(tmp_path, fault, caplog):
+    """Guards a head in evaluation, which trains with plain cross entropy, and features that are not finite."""
+
+    class Fault(Hook):
+        priority = 'LOWEST'
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if fault == 'eval':
+                runner.model.loss.eval()
+            else:
+                data_batch[0].fill_(float('nan'))
+
+    runner = runner_of(tmp_path, Loss(), hooks=[Fault()])
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    runner.train()
+    text = {'eval': 'in eval mode', 'nan': 'features were not finite'}[fault]
+    found = [message for message in records if 'ISDA: Net' in message and text in message]
+    assert len(found) == 1 and 'reported once' in found[0]
 
 
-def test_statistics_follow_the_classifier_to_its_device():
-    """Guards a checkpoint that is loaded before the loss is tied: its statistics begin on the CPU."""
-    loss = Loss()
-    state = {'covariance.count': torch.ones(3).long(), 'covariance.mean': torch.ones(3, 4)}
-    loss.load_state_dict({**state, 'covariance.covariance': torch.ones(3, 4)})
-    head = Head(loss).to('meta')
-    loss.covariance.to_empty(device='cpu')
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    assert loss.covariance.mean.device.type == 'meta'
+def test_a_model_without_an_isda_loss_trains_with_a_warning(tmp_path):
+    runner = runner_of(tmp_path, nn.CrossEntropyLoss(), epochs=1)
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    runner.train()
+    assert any('found no ISDA loss' in message for message in records)
 
 
-def test_without_augmentation_nothing_is_tied():
-    loss = Loss(lambda_0=0)
-    assert bind_isda_losses(nn.ModuleDict(dict(head=Head(loss)))) == {}
-    assert loss.covariance is None and not loss.state_dict()
+def test_nothing_is_bound_in_testing():
+    class Testing:
+        optim_wrapper = None
 
-
-def test_an_unbound_loss_says_which_line_is_missing():
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
-        Loss()(torch.tensor([0]))
-
-
-def test_a_classifier_that_did_not_run_is_named():
-    head = Head(Loss())
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    with pytest.raises(RuntimeError, match=r'head\.fc has not run'):
-        head.losses[0](torch.tensor([0]))
-
-
-def test_a_wrong_classifier_name_lists_the_candidates():
-    model = nn.ModuleDict(dict(head=Head(Loss(classifier='fc_out'))))
-    with pytest.raises(ValueError, match=r"'fc_out'.*classifier=\.\.\..*head\.fc"):
-        bind_isda_losses(model)
-
-
-def test_a_module_that_is_no_classifier_is_refused():
-    head = Head(Loss())
-    head.fc = nn.Conv2d(4, 3, 3)
-    with pytest.raises(TypeError, match=r'head\.fc must be a linear layer or a 1x1 convolution'):
-        bind_isda_losses(nn.ModuleDict(dict(head=head)))
-
-
-def test_the_size_of_the_augmentation_is_reported():
-    head = Head(Loss(lambda_0=2.0))
-    bind_isda_losses(nn.ModuleDict(dict(head=head)))
-    assert head.losses[0].check_iteration() == {}
-    head.fc(torch.randn(6, 4))
-    labels = torch.tensor([0, 0, 0, 0, 1, 1])
-    shift = head.losses[0](labels)
-    seen = head.losses[0].check_iteration()
-    wrong = torch.stack([shift[y, j] for y in labels.tolist() for j in range(3) if j != y])
-    assert seen['shift'] == pytest.approx(wrong.mean().item()) and seen['lambda'] == 2.0 and seen['skipped'] == 0
-
-
-def test_a_bad_label_of_an_accelerator_is_raised_after_the_iteration():
-    """On a GPU the check cannot wait for the device: what it found is raised once the iteration is over."""
-    loss = Loss()
-    loss._suspect_label = (torch.tensor(7), 3, 255)
-    with pytest.raises(ValueError, match='value 7'):
-        loss.check_iteration()
-    loss._suspect_label = (torch.tensor(255), 3, 255)
-    assert loss.check_iteration() == {}
-    loss._suspect_label = (torch.tensor(7), 3, 255)
-    with pytest.raises(ValueError, match='value 7'):
-        loss._raise_suspect()  # what the next call does without a hook
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(lambda_0=-1.0), 'lambda_0 must be 0 or more, got -1'),
-        (dict(covariance='low'), "covariance must be one of .* got 'low'"),
-    ],
-)
-def test_wrong_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        Loss(**options)
+    ISDAHook().before_run(Testing())

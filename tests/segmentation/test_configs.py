@@ -22,7 +22,12 @@ from torch import nn
 from mmseg_isda.engine import bind_isda_losses
 
 REPO = Path(__file__).parents[2]
-CONFIGS = sorted(path for name in ('cityscapes', 'camvid') for path in (REPO / 'configs' / name).glob('*.py'))
+CONFIGS = sorted(
+    path
+    for name in ('cityscapes', 'camvid')
+    for path in (REPO / 'configs' / name).glob('*.py')
+    if 'lite0' not in path.stem
+)
 TWINS = [path for path in CONFIGS if '_isda' in path.stem or '-isda' in path.stem]
 PAPER = [path for path in CONFIGS if path.parent.name == 'cityscapes' and 'stock' not in path.stem]
 STOCK = [path for path in CONFIGS if 'stock' in path.stem]
@@ -81,7 +86,7 @@ def test_builds_and_computes_a_loss(path):
     losses = model.loss(torch.randn(2, 3, 33, 41), [SegDataSample(gt_sem_seg=PixelData(data=label))] * 2)
     isda = cfg.model.decode_head.loss_decode.type == 'ISDASegLoss'
     assert list(tied) == (['decode_head', 'auxiliary_head'] if isda else [])
-    assert all(loss.covariance.count.any() and loss.check_iteration()['shift'] > 0 for loss in tied.values())
+    assert all(loss.statistics.count.any() and loss.check_iteration()['shift'] > 0 for loss in tied.values())
     expected = dict(CrossEntropyLoss='loss_ce', ISDASegLoss='loss_isda')[cfg.model.decode_head.loss_decode.type]
     values = [losses[f'{head}.{expected}'] for head in ('decode', 'aux')]
     assert all(torch.isfinite(value) and value > 0 for value in values)

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_isda.commands.search import set_lambda
-from mmseg_isda.segmentation import FusedCrossEntropyLoss, fused_heads
+from mmseg_isda.commands.launch import set_options
+from mmseg_isda.segmentation import FusedCrossEntropyLoss, ISDASegLoss
 from tests.segmentation import toy
 
 HEADS = {
@@ -45,9 +45,13 @@ def trained(head, loss, **options):
 def count_passes(monkeypatch):
     """How often the heads took the pass at feature size."""
     calls = []
-    original = fused_heads.SegLossBase.at_feature_size
-    spy = lambda self, *args, **options: calls.append(type(self).__name__) or original(self, *args, **options)  # noqa: E731
-    monkeypatch.setattr(fused_heads.SegLossBase, 'at_feature_size', spy)
+    for kind in (ISDASegLoss, FusedCrossEntropyLoss):
+
+        def spy(self, *args, original=kind.at_feature_size, **options):
+            calls.append(type(self).__name__)
+            return original(self, *args, **options)
+
+        monkeypatch.setattr(kind, 'at_feature_size', spy)
     return calls
 
 
@@ -187,7 +191,7 @@ def test_an_option_that_is_not_there_is_named():
 @pytest.mark.parametrize('fused', [0, 1, 'yes', None])
 def test_fused_is_auto_true_or_false(fused):
     """Guards 1, which equals True but is not it, and would quietly mean False."""
-    with pytest.raises(ValueError, match="fused must be 'auto', True or False"):
+    with pytest.raises(ValueError, match="fused must be one of 'auto', True, False"):
         FusedCrossEntropyLoss(fused=fused)
 
 
@@ -199,7 +203,7 @@ def test_a_plain_loss_takes_the_weights_of_an_isda_network_without_its_statistic
     target = toy.build(toy.model(decode={**HEADS['FCNHead'], 'loss_decode': plain}, auxiliary=False))
     target.load_state_dict(source.state_dict())
     assert torch.equal(target.decode_head.conv_seg.weight, source.decode_head.conv_seg.weight)
-    assert not any('covariance' in name for name in target.state_dict())
+    assert not any('statistics' in name for name in target.state_dict())
 
 
 def test_a_repeated_pass_of_the_classifier_is_not_kept(tmp_path):
@@ -208,12 +212,12 @@ def test_a_repeated_pass_of_the_classifier_is_not_kept(tmp_path):
     loss = network.decode_head.loss_decode
     network.decode_head.conv_seg(torch.randn(1, 8, 4, 4))
     loss.check_iteration()
-    assert loss.tap.take() is None
+    assert not loss.tap._passes
 
 
 def test_a_search_of_lambda_0_leaves_the_fused_cross_entropy_alone():
     """Guards a network with one head of each: FusedCrossEntropyLoss has no lambda_0 to set."""
     losses = [dict(type='ISDASegLoss'), dict(type='FusedCrossEntropyLoss')]
     cfg = Config(dict(default_scope='mmseg', model=dict(heads=[dict(loss_decode=loss) for loss in losses])))
-    set_lambda(cfg, 2.5)
+    set_options(cfg, {'lambda_0': 2.5})
     assert [head.loss_decode.get('lambda_0') for head in cfg.model.heads] == [2.5, None]

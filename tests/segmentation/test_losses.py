@@ -44,13 +44,13 @@ def test_heads_get_the_loss_of_equation_7(name, fused, augment_at):
     labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
     loss, head = network.decode_head.loss_decode, network.decode_head
     flat_labels = F.interpolate(labels[:, None].float(), size=seen['features'].shape[2:])[:, 0].long().flatten()
-    assert loss.covariance.count.tolist() == torch.bincount(flat_labels, minlength=256)[: toy.CLASSES].tolist()
+    assert loss.statistics.count.tolist() == torch.bincount(flat_labels, minlength=256)[: toy.CLASSES].tolist()
     expected = reduced(
         eq7_map(
             seen['logits'].double().detach(),
             labels,
             head.conv_seg.weight.double().flatten(1).detach(),
-            as_matrices(loss.covariance.covariance, toy.CLASSES),
+            as_matrices(loss.statistics.covariance, toy.CLASSES),
             1.5,
             augment_at=augment_at,
             align_corners=head.align_corners,
@@ -69,9 +69,9 @@ def test_cascade_with_ocr_head():
     network = toy.build(config)
     losses = toy.losses(network)
     assert {'decode_0.loss_isda', 'decode_1.loss_isda'} <= set(losses)
-    counts = [stage.loss_decode.covariance.count for stage in network.decode_head]
+    counts = [stage.loss_decode.statistics.count for stage in network.decode_head]
     assert torch.equal(*counts) and counts[0].sum() > 0
-    means = [stage.loss_decode.covariance.mean for stage in network.decode_head]
+    means = [stage.loss_decode.statistics.mean for stage in network.decode_head]
     assert not torch.equal(*means)
 
 
@@ -120,14 +120,14 @@ def test_in_a_list_beside_other_losses():
     out = toy.losses(network)
     assert {'decode.loss_isda', 'decode.loss_dice', 'decode.loss_ce', 'aux.loss_isda'} <= set(out)
     assert set(dict(network.named_buffers())) >= {
-        f'{head}.loss_decode.0.covariance.mean' for head in ('decode_head', 'auxiliary_head')
+        f'{head}.loss_decode.0.statistics.mean' for head in ('decode_head', 'auxiliary_head')
     }
 
 
 def test_main_and_auxiliary_head_keep_statistics_of_their_own():
     network = toy.build(toy.model())
     toy.losses(network)
-    main, aux = network.decode_head.loss_decode.covariance, network.auxiliary_head.loss_decode.covariance
+    main, aux = network.decode_head.loss_decode.statistics, network.auxiliary_head.loss_decode.statistics
     assert main.count.sum() > 0 and aux.count.sum() > 0 and not torch.equal(main.mean, aux.mean)
 
 
@@ -144,7 +144,7 @@ def test_ohem_in_both_modes_updates_the_statistics_once(sampler):
         torch.manual_seed(1)
         outputs.append(toy.losses(network)['decode.loss_isda'])
     outputs[1].backward()
-    a, b = (network.decode_head.loss_decode.covariance for network in (plain, ohem))
+    a, b = (network.decode_head.loss_decode.statistics for network in (plain, ohem))
     assert torch.equal(a.count, b.count) and torch.equal(a.covariance, b.covariance)
     assert outputs[0] != outputs[1]
     assert ohem.decode_head.conv_seg.weight.grad.any()
@@ -168,7 +168,7 @@ def test_fused_auto_falls_back_for_a_head_that_changes_its_logits(monkeypatch):
     for fused in ('auto', False):
         torch.manual_seed(3)
         network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
-        monkeypatch.setattr('mmseg_isda.segmentation.losses.should_fuse', lambda *_: True)
+        monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
         original = network.decode_head.cls_seg
         network.decode_head.cls_seg = lambda features, original=original: 2 * original(features)
         torch.manual_seed(4)
@@ -178,7 +178,7 @@ def test_fused_auto_falls_back_for_a_head_that_changes_its_logits(monkeypatch):
 
 def test_a_branch_that_starts_at_zero_is_not_lost_by_the_fused_pass(monkeypatch):
     """Guards a check by value: at the first batch the branch adds nothing, later it does."""
-    monkeypatch.setattr('mmseg_isda.segmentation.losses.should_fuse', lambda *_: True)
+    monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
     network = toy.build(toy.model(auxiliary=False))
     gamma = torch.zeros((), requires_grad=True)
     original = network.decode_head.cls_seg
@@ -224,7 +224,7 @@ def test_nothing_of_a_batch_outlives_the_loss():
     network = toy.build(toy.model())
     toy.losses(network)
     for head in (network.decode_head, network.auxiliary_head):
-        assert head.loss_decode._tap.take() is None
+        assert all(kept.features is None and kept.logits is None for kept in head.loss_decode.tap._passes)
         held = [value for value in vars(head.loss_decode).values() if isinstance(value, torch.Tensor)]
         assert all(tensor.numel() <= toy.CLASSES and tensor.grad_fn is None for tensor in held)
 
@@ -236,7 +236,7 @@ def test_evaluation_is_plain_cross_entropy_and_sees_no_statistics():
     with torch.no_grad():
         loss = network(**data, mode='loss')['decode.loss_isda']
         before = network(**data, mode='tensor')
-    assert not network.decode_head.loss_decode.covariance.count.any()
+    assert not network.decode_head.loss_decode.statistics.count.any()
     labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data['data_samples']])
     logits = F.interpolate(before, size=labels.shape[1:], mode='bilinear', align_corners=False)
     expected = F.cross_entropy(logits, labels, reduction='sum', ignore_index=255) / labels.numel()
@@ -249,7 +249,7 @@ def test_a_copy_of_the_network_does_not_disturb_it():
     toy.losses(network)
     other = copy.deepcopy(network)
     toy.losses(other)
-    counts = [n.decode_head.loss_decode.covariance.count.sum() for n in (network, other)]
+    counts = [n.decode_head.loss_decode.statistics.count.sum() for n in (network, other)]
     assert counts[1] == 2 * counts[0]
 
 
@@ -293,8 +293,8 @@ def test_a_wrong_classifier_name_lists_the_candidates():
         (dict(augment_at='pixel'), "augment_at must be one of 'feature', 'label', got 'pixel'"),
         (dict(reduction='avg'), 'reduction must be one of'),
         (dict(schedule='cosine'), "schedule must be one of .* got 'cosine'"),
-        (dict(lambda_0=-2), 'lambda_0 must be 0 or more'),
-        (dict(fused='yes'), "fused must be 'auto', True or False, got 'yes'"),
+        (dict(lambda_0=-2), 'lambda_0 must lie in'),
+        (dict(fused='yes'), "fused must be one of 'auto', True, False, got 'yes'"),
         (dict(use_sigmoid=True), 'use_sigmoid=True asks for a binary cross entropy'),
     ],
 )

@@ -24,7 +24,7 @@ def step(network, indices) -> dict[str, torch.Tensor]:
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     results = {key: value.detach() for key, value in losses.items() if 'loss' in key}
     results |= {f'grad of {name}': parameter.grad for name, parameter in inner.named_parameters()}
-    return results | {key: value for key, value in inner.state_dict().items() if '.covariance.' in key}
+    return results | {key: value for key, value in inner.state_dict().items() if '.statistics.' in key}
 
 
 def network(augment_at):
@@ -48,7 +48,7 @@ def results():
 def test_two_processes_train_like_one_on_the_joined_batch(results, augment_at):
     """Guards statistics pooled after the table is made, means of means, and a class that one rank lacks."""
     one = step(network(augment_at), SHARES[0] + SHARES[1])
-    assert one['decode_head.loss_decode.covariance.count'][3] > 0
+    assert one['decode_head.loss_decode.statistics.count'][3] > 0
     for key, expected in one.items():
         ranks = [result[augment_at][key] for result in results]
         if 'loss_isda' in key:

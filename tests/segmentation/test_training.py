@@ -14,7 +14,7 @@ from tests.segmentation import toy
 
 
 def statistics(runner):
-    return {k: v for k, v in runner.model.state_dict().items() if '.covariance.' in k}
+    return {k: v for k, v in runner.model.state_dict().items() if '.statistics.' in k}
 
 
 class Poison(Hook):
@@ -48,7 +48,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     expected, got = whole.model.state_dict(), resumed.model.state_dict()
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[key], got[key]) for key in expected)
-    assert statistics(resumed)['decode_head.loss_decode.covariance.count'].sum() > 0
+    assert statistics(resumed)['decode_head.loss_decode.statistics.count'].sum() > 0
 
 
 def checkpoint_every(interval):
@@ -106,7 +106,7 @@ def test_ema_hook_copies_and_restores_the_statistics(tmp_path):
     hooks = [dict(type='ISDAHook'), dict(type='EMAHook', momentum=0.1)]
     train(tmp_path, iters=4, hooks=hooks)
     saved = read_checkpoint(tmp_path / 'iter_4.pth')
-    key = 'decode_head.loss_decode.covariance.count'
+    key = 'decode_head.loss_decode.statistics.count'
     assert saved['state_dict'][key].sum() > 0
     assert torch.equal(saved['ema_state_dict'][f'module.{key}'], saved['state_dict'][key])
     resumed = toy.runner(tmp_path, iters=6, hooks=hooks, resume=True)
@@ -131,7 +131,7 @@ def test_features_that_are_not_finite_are_reported_once(tmp_path, caplog):
 
 
 def test_a_missing_hook_says_which_line_to_add(tmp_path):
-    with pytest.raises(RuntimeError, match=r"custom_hooks=\[dict\(type='ISDAHook'\)\]"):
+    with pytest.raises(RuntimeError, match=r"default_hooks=dict\(isda=dict\(type='ISDAHook'\)\)"):
         train(tmp_path, hooks=[])
 
 
@@ -157,7 +157,7 @@ def test_a_plain_checkpoint_starts_from_zero_with_a_warning(tmp_path):
     runner = toy.runner(tmp_path / 'isda', iters=2, load_from=str(tmp_path / 'iter_2.pth'))
     with pytest.warns(UserWarning, match='no ISDA statistics'):
         runner.train()
-    assert statistics(runner)['decode_head.loss_decode.covariance.count'].sum() > 0
+    assert statistics(runner)['decode_head.loss_decode.statistics.count'].sum() > 0
 
 
 def test_inference_loads_a_trained_checkpoint_quietly(tmp_path, recwarn):

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 import mmseg_isda  # noqa: F401  (registers the loss and the hook)
 from mmseg_isda.checkpoints.reading import allow_checkpoint_classes
 from mmseg_isda.engine import bind_isda_losses
+from mmseg_isda.engine.binding import tapped_losses
 
 CLASSES = 4
 
@@ -75,10 +76,10 @@ def model(loss: dict | list | None = None, decode: dict | None = None, auxiliary
 
 
 def build(config: dict):
-    """The network in training mode, its ISDA losses tied and at strength 1.5."""
+    """The network in training mode, its ISDA losses bound and at strength 1.5."""
     init_default_scope('mmseg')
     network = MODELS.build(copy.deepcopy(config)).train()
-    for loss in bind_isda_losses(network).values():
+    for loss in bind_isda_losses(network).values() if any(tapped_losses(network)) else ():
         loss.strength = 1.5
     return network
 

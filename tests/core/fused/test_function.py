@@ -137,14 +137,39 @@ def test_no_gradient_is_made_where_none_is_wanted(monkeypatch):
     check(case, 2e-14, align_corners=True)  # What inference mode has left in the cache must serve training.
 
 
-def test_second_derivative_is_refused():
-    """Guards against a silent zero: the gradient is a constant to autograd, so it must not be differentiated."""
-    case, _ = make_case()
-    for reduction in ('mean', 'none'):
-        loss = fused_cross_entropy(**case, align_corners=True, reduction=reduction).sum()
-        (grad,) = torch.autograd.grad(loss.square(), case['logits'], create_graph=True)
-        with pytest.raises(RuntimeError, match='once_differentiable'):
-            grad.sum().backward()
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+@pytest.mark.parametrize('reduction', ['mean', 'none'])
+def test_second_derivatives_are_right(reduction, augment_at):
+    """Guards meta-learning: the pass's own gradient is a constant to autograd, so create_graph=True once lied."""
+    case, weights = make_case(low=(3, 4), high=(7, 9))
+    options = dict(align_corners=True, augment_at=augment_at, reduction=reduction)
+    inputs = [case['logits'], case['shift']]
+    results = []
+    for function in (fused_cross_entropy, reference):
+        value = function(**case, **weights, **options).square().sum()
+        first = torch.autograd.grad(value, inputs, create_graph=True)
+        results.append([*first, *torch.autograd.grad(sum(grad.square().sum() for grad in first), inputs)])
+    for got, expected in zip(*results, strict=True):
+        assert worst_error(got, expected) < 1e-12
+
+
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+@pytest.mark.parametrize('names', [(), ('weight',), ('class_weight',), ('weight', 'class_weight')])
+@pytest.mark.parametrize('reduction', ['sum', 'none'])
+def test_label_smoothing_is_that_of_pytorch(reduction, names, augment_at):
+    """Guards the uniform part of the target: its share, its class weights and what ignored pixels get."""
+    case, weights = make_case()
+    options = dict(augment_at=augment_at, align_corners=False)
+    chosen = {name: weights[name] for name in names}
+    got = fused_cross_entropy(**case, **options, **chosen, reduction=reduction, label_smoothing=0.3, band_bytes=3000)
+    logits = eq7_logits(case['logits'], case['labels'], case['shift'], **options, ignore_index=IGNORE)
+    smooth = dict(reduction='none', ignore_index=IGNORE, label_smoothing=0.3)
+    expected = torch.nn.functional.cross_entropy(logits, case['labels'], chosen.get('class_weight'), **smooth)
+    expected = expected * chosen.get('weight', 1)
+    expected = expected.sum() if reduction == 'sum' else expected
+    assert worst_error(got, expected) < 1e-13
+    for grad, truth in zip(gradients(got, case), gradients(expected, case), strict=True):
+        assert worst_error(grad, truth) < 1e-13
 
 
 @pytest.mark.parametrize('reduction', [{'avg_non_ignore': True}, {}, {'reduction': 'none'}, {'reduction': 'sum'}])
@@ -280,7 +305,7 @@ def test_operator_is_registered_as_pytorch_demands():
     ('change', 'error', 'message'),
     [
         ({'augment_at': 'pixel'}, ValueError, "augment_at.*'pixel'"),
-        ({'implementation': 'cuda'}, ValueError, "implementation must be one of .*, got 'cuda'"),
+        ({'label_smoothing': 1}, ValueError, r'label_smoothing must lie in \[0, 1\), got 1'),
         ({'reduction': 'avg'}, ValueError, "reduction.*'avg'"),
         ({'reduction': 'sum', 'avg_factor': 1.0}, ValueError, 'avg_factor'),
         ({'band_bytes': 0}, ValueError, 'band_bytes'),

@@ -1,0 +1,59 @@
+"""The command of all analyses: ``tools/analyze.py CONFIG CHECKPOINT WHAT`` and ``mmseg-isda analyze``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ANALYSES = {
+    'bound': 'the loss of ISDA against the expected loss that it bounds (Fig. 9)',
+    'features': 't-SNE of the features, with augmented ones on the same map (Fig. 8)',
+    'spectrum': 'what the covariances hold, what cheaper ones lose, and which classes ISDA separates',
+    'directions': 'nearest images along the directions that ISDA augments along',
+    'reverse': 'images of augmented features, found through a generator (Figs. 6, 7, 12 to 14)',
+    'curves': 'validation over training of finished runs, mean and spread over seeds (Fig. 5)',
+    'compare': 'test error of explicit augmentation over its number of samples, from finished runs (Fig. 10)',
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line on which WHAT may stand first or last."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    what = next((word for word in argv if word in ANALYSES), None)
+    if what is not None:
+        argv.remove(what)
+        argv.insert(0, what)
+    usage = 'analyze.py CONFIG CHECKPOINT WHAT [options]\n       analyze.py WHAT --help'
+    parser = argparse.ArgumentParser(prog='analyze.py', description=__doc__, usage=usage)
+    commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT')
+    for name, text in ANALYSES.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == what:
+            importlib.import_module(f'.{name}', __package__).add_options(command)
+            command.add_argument('--out', type=Path, default=Path('analysis'), metavar='DIR', help='(analysis)')
+            command.add_argument('--seed', type=int, default=0, help='of everything random (0)')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one analysis and write its picture and its numbers.
+
+    Args:
+        argv: the command line without the name of the program; by default that of the process.
+
+    Raises:
+        UserError: for anything that the user can mend.
+    """
+    args = parse_args(argv)
+    import matplotlib
+
+    from .pictures import STYLE, write_results
+
+    module = importlib.import_module(f'.{args.what}', __package__)
+    with matplotlib.rc_context(STYLE):
+        numbers, figure = module.run(args)
+        write_results(args.out, args.what, numbers, figure)
+    print(f'{args.out / args.what}.png and .json written')

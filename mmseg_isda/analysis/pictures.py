@@ -1,0 +1,78 @@
+"""How every picture looks, and how it is written beside its numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..files import move_into_place, temporary_beside
+
+# Okabe and Ito's colors, which color-blind readers tell apart; yellow is left out, as it fades on white.
+COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+GRAY = '#888888'
+STYLE = {
+    'figure.constrained_layout.use': True,
+    'savefig.dpi': 200,
+    'font.size': 10,
+    'axes.titlesize': 11,
+    'axes.titlelocation': 'left',
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'axes.grid.axis': 'y',
+    'axes.axisbelow': True,
+    'grid.color': '#DDDDDD',
+    'image.cmap': 'cividis',
+    'legend.frameon': False,
+    'lines.linewidth': 1.8,
+}
+
+
+def color_and_marker(index: int) -> tuple[str, str]:
+    """Return the look of a class or a run: 49 different pairs, neighbors of different color and shape."""
+    return COLORS[index % len(COLORS)], MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
+
+
+def show_image(axes: Axes, image: np.ndarray, note: str = '', *, color: str = 'black') -> None:
+    """Draw an image without axes, framed, with a note below it.
+
+    Args:
+        axes: where to draw.
+        image: (H, W, 3) or (H, W, 1), 0 to 255; other values are clipped.
+        note: text below the image.
+        color: of the note and the frame.
+    """
+    axes.imshow(np.clip(image, 0, 255).astype(np.uint8).repeat(4 - image.shape[2], 2)[..., :3], interpolation='nearest')
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(note, fontsize=8, color=color, labelpad=2)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=color, linewidth=1.5 if color != 'black' else 0.5)
+
+
+def write_results(folder: Path, name: str, numbers: dict[str, Any], figure: Figure) -> None:
+    """Write ``name.png`` and ``name.json`` into a folder, which is made.
+
+    Args:
+        folder: where to write.
+        name: of the files, without suffix.
+        numbers: what the picture shows; tensors and arrays become lists.
+        figure: the picture.
+    """
+    with temporary_beside(folder / f'{name}.png') as temporary:
+        figure.savefig(temporary, format='png')
+        move_into_place(temporary, folder / f'{name}.png', force=True)
+    with temporary_beside(folder / f'{name}.json') as temporary:
+        temporary.write_text(json.dumps(numbers, indent=2, default=_as_plain) + '\n', encoding='utf-8')
+        move_into_place(temporary, folder / f'{name}.json', force=True)
+
+
+def _as_plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor | np.ndarray | np.generic) else str(value)

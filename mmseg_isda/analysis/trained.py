@@ -1,0 +1,214 @@
+"""A trained network and its data, as every analysis asks for them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..checkpoints.reading import check_weights, read_checkpoint, state_dict_of
+from ..commands.launch import import_plugin, load_config, replace_sync_bn
+from ..commands.preflight import check_data, iter_datasets, type_name
+from ..engine import ISDALossBase, bind_isda_losses, strength_at
+from ..engine.binding import tapped_losses
+from ..errors import CheckpointError, OptionError
+
+# Where the heads of our configs have their classifier, for networks without an ISDA loss that names it.
+USUAL_CLASSIFIERS = ('decode_head.conv_seg', 'head.fc')
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of a checkpoint, in evaluation mode.
+
+    Attributes:
+        path: the checkpoint.
+        cfg: config of the network.
+        model: the network.
+        classifier: its linear layer or 1x1 convolution.
+        statistics: running statistics of its ISDA loss; None if the checkpoint has none.
+        lambda_0: final strength; None without ISDA.
+        strength: lambda when the checkpoint was written; None without ISDA.
+        step: epochs, or iterations, of training so far; None if the checkpoint does not say.
+        unit: ``'epoch'`` or ``'iteration'``.
+    """
+
+    path: Path
+    cfg: Config
+    model: nn.Module
+    classifier: nn.Module
+    statistics: nn.Module | None
+    lambda_0: float | None
+    strength: float | None
+    step: int | None
+    unit: str
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, A) weight of the classifier, on the CPU."""
+        return self.classifier.weight.detach().flatten(1).float().cpu()
+
+    @property
+    def bias(self) -> Tensor:
+        """(C,) bias of the classifier, on the CPU."""
+        bias = self.classifier.bias
+        return torch.zeros(len(self.weight)) if bias is None else bias.detach().float().cpu()
+
+    def needs_statistics(self) -> Trained:
+        """Return self, with statistics and a strength.
+
+        Raises:
+            CheckpointError: if the checkpoint has none.
+        """
+        if self.statistics is None or self.strength is None:
+            raise CheckpointError(
+                f'{self.path} holds no ISDA statistics (trained without ISDA, or published without them): name a '
+                f'training checkpoint of an ISDA loss with its config, or estimate them: --estimate full'
+            )
+        return self
+
+
+def open_trained(
+    config: Path, checkpoint: Path, *, classifier: str | None = None, options: dict | None = None
+) -> Trained:
+    """Build the network of a config and load a checkpoint into it.
+
+    Args:
+        config: config file of MMSegmentation or MMPretrain.
+        checkpoint: a local file.
+        classifier: name of the layer to look at, such as ``'auxiliary_head.conv_seg'``; by default that of the first
+            ISDA loss, or a usual one.
+        options: settings of the config to change.
+
+    Raises:
+        UserError: if either cannot be read, or there is no such layer.
+    """
+    cfg = load_config(config, options)
+    import_plugin(cfg)
+    replace_sync_bn(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    settings = ConfigDict(cfg.model)
+    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = MODELS.build(settings)
+    losses = [loss for _, loss in tapped_losses(model) if isinstance(loss, ISDALossBase) and loss.needs_tap]
+    if losses:
+        bind_isda_losses(model)
+    check_weights(model, checkpoint)
+    saved = read_checkpoint(checkpoint)
+    model.load_state_dict(state_dict_of(saved, checkpoint), strict=False)
+    loss = next((loss for loss in losses if classifier in (None, loss.tap.name)), None)
+    layer = _find_layer(model, classifier) if loss is None else loss.tap.classifier
+    step, total, unit = _progress(saved.get('meta') or {}, cfg)
+    has_statistics = loss is not None and bool(loss.statistics.count.sum())
+    return Trained(
+        path=Path(checkpoint),
+        cfg=cfg,
+        model=model.to(get_device()).eval(),
+        classifier=layer,
+        statistics=copy.deepcopy(loss.statistics).cpu() if has_statistics else None,
+        lambda_0=None if loss is None else loss.lambda_0,
+        strength=None if loss is None else _strength(loss, step, total),
+        step=step,
+        unit=unit,
+    )
+
+
+def _find_layer(model: nn.Module, name: str | None) -> nn.Module:
+    modules = dict(model.named_modules())
+    found = next((modules[key] for key in (name,) if key in modules), None) or next(
+        (modules[key] for key in USUAL_CLASSIFIERS if name is None and key in modules), None
+    )
+    if found is None:
+        raise OptionError(
+            f'there is no layer {name or " or ".join(USUAL_CLASSIFIERS)!r} in the network: name the linear layer or '
+            f'1x1 convolution that makes the logits by --classifier'
+        )
+    return found
+
+
+def _progress(meta: dict, cfg: Config) -> tuple[int | None, int | None, str]:
+    loop = cfg.get('train_cfg') or {}
+    unit = 'epoch' if 'max_epochs' in loop or loop.get('by_epoch', False) else 'iteration'
+    step = meta.get('epoch' if unit == 'epoch' else 'iter')
+    return step, loop.get('max_epochs' if unit == 'epoch' else 'max_iters'), unit
+
+
+def _strength(loss: nn.Module, step: int | None, total: int | None) -> float:
+    if not step or not total:
+        return loss.lambda_0
+    done = min(step, total) - 1
+    return strength_at(
+        loss.lambda_0, loss.schedule, iteration=done, max_iters=total, epoch=done, max_epochs=max(total, 2)
+    )
+
+
+# --- the data --------------------------------------------------------------------------------------------------------
+
+
+def build_dataset(cfg: Config, split: str) -> Dataset:
+    """Build the data set of a split with the pipeline of validation, which changes nothing at random.
+
+    Args:
+        cfg: config whose toolkit has been imported.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+
+    Raises:
+        OptionError: if the config has no such split.
+        MissingPathError: if its folders are not there.
+    """
+    name, plain = f'{split}_dataloader', cfg.get('val_dataloader') or cfg.get('test_dataloader')
+    if not cfg.get(name) or not plain:
+        raise OptionError(f'the config has no {name}: name another split by --split')
+    check_data(cfg, [name])
+    settings = copy.deepcopy(cfg[name].dataset)
+    pipeline = next(iter_datasets(plain.dataset))[1].get('pipeline')
+    for _, dataset in iter_datasets(settings):
+        if pipeline is not None:
+            dataset['pipeline'] = pipeline
+    return DATASETS.build(settings)
+
+
+def class_names(dataset: Dataset, num_classes: int) -> list[str]:
+    """Return the names of the classes, or their numbers where the data set names none."""
+    names = list((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
+    return [str(name) for name in names] if len(names) == num_classes else [str(i) for i in range(num_classes)]
+
+
+def image_of(dataset: Dataset, index: int, cfg: Config) -> np.ndarray:
+    """Return one image of a data set, (H, W, 3) in the order red, green, blue, or (H, W, 1), 0 to 255."""
+    image = dataset[index]['inputs'].float().permute(1, 2, 0).numpy()
+    return image[..., ::-1] if is_blue_first(cfg) and image.shape[2] == 3 else image
+
+
+def is_blue_first(cfg: Config) -> bool:
+    """Whether the pipeline of validation yields blue first, as OpenCV reads images."""
+    plain = cfg.get('val_dataloader') or cfg.get('test_dataloader')
+    for step in next(iter_datasets(plain.dataset))[1].get('pipeline') or ():
+        if type_name(step.get('type')).startswith('LoadImage'):
+            return step.get('channel_order', 'bgr') == 'bgr' and step.get('imdecode_backend', 'cv2') == 'cv2'
+    return False
+
+
+def patch_of(image: np.ndarray, position: Sequence[float], share: float = 0.25) -> np.ndarray:
+    """Cut the square around a position out of an image.
+
+    Args:
+        image: (H, W, channels).
+        position: row and column, from 0 to 1.
+        share: side of the square over the image's height; near a border the square is moved inside.
+    """
+    side = max(1, min(round(share * image.shape[0]), *image.shape[:2]))
+    top, left = (
+        int(np.clip(round(at * size - side / 2), 0, size - side))
+        for at, size in zip(position, image.shape[:2], strict=True)
+    )
+    return image[top : top + side, left : left + side]

@@ -1,0 +1,59 @@
+"""Command-line arguments that several commands share. Nothing heavy is imported, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import OptionError
+
+
+def add_config_arguments(parser: ArgumentParser, *, several: bool = False) -> None:
+    """Add the config and ``--cfg-options``."""
+    what = 'config file, or the name of a shipped config (mmseg-isda config list)'
+    parser.add_argument('config', nargs='+' if several else None, help=what)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings of the config to change, e.g. optim_wrapper.optimizer.lr=0.02; an option of the ISDA losses '
+        'alone, e.g. lambda_0=2, is set in every one',
+    )
+
+
+def add_launcher_arguments(parser: ArgumentParser) -> None:
+    """Add the launcher and the rank, which torchrun spells in two ways."""
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def export_rank(args: Namespace) -> None:
+    """Hand the local rank on through the environment, where MMEngine looks for it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def parse_options(words: Iterable[str], option: str = '--cfg-options') -> dict[str, Any]:
+    """Return the settings of ``--cfg-options`` with their values read as MMEngine reads them.
+
+    Args:
+        words: ``KEY=VALUE`` each.
+        option: how messages call the option.
+
+    Raises:
+        OptionError: if a word has no ``=`` or no key, or its brackets do not match.
+    """
+    from mmengine.config import DictAction
+
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition('=')
+        if not equals or not all(key.split('.')):
+            raise OptionError(f'{option} {word}: expected KEY=VALUE, such as optim_wrapper.optimizer.lr=0.02')
+        if any(text.count(opening) != text.count(closing) for opening, closing in ('()', '[]')):
+            raise OptionError(f'{option} {word}: the brackets of the value do not match')
+        found[key] = DictAction._parse_iterable(text)
+    return found

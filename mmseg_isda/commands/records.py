@@ -1,0 +1,49 @@
+"""JSON files that commands hand to one another."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file that appears whole or not at all; what is no finite number becomes ``null``."""
+    from ..files import write_bytes
+
+    write_bytes((json.dumps(plain(content), indent=2) + '\n').encode(), path)
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a file that :func:`write_json` wrote.
+
+    Args:
+        path: the file.
+        *keys: entries that it must have.
+
+    Raises:
+        OptionError: if it is damaged or was written by somebody else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise OptionError(f'{path} is damaged ({error}): remove it to have it made again') from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise OptionError(f'{path} is no record of a run (no {", ".join(missing)}): remove it to have it made again')
+    return content
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: numbers and arrays of NumPy and PyTorch as plain ones, NaN as ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, 'tolist'):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

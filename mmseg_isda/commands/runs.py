@@ -1,0 +1,248 @@
+"""The training runs of a sweep: what each one varies, where it lies, whether it is over, and how it is started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import statistics
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
+from typing import TYPE_CHECKING, Any
+
+from ..errors import OptionError
+from . import train
+from .arguments import parse_options
+from .records import read_json, write_json
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+# What may change between the start of a run and its end: where it runs, not what it learns.
+NO_PART_OF_A_RUN = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
+STARTED, RESULT, LOG = 'trial.json', 'result.json', 'output.log'
+SEED = '{seed}'
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A config with settings, as they were typed."""
+
+    name: str
+    config: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: words of ``mmseg-isda train``, and the fingerprint of what it learns from."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+    words: tuple[str, ...]
+    mark: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.variant.name}, seed {self.seed}'
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: its record, or the last line of a run that failed."""
+
+    run: Run
+    record: Mapping[str, Any] | None
+    error: str | None = None
+
+
+# --- variants --------------------------------------------------------------------------------------------------------
+
+
+def expand_variants(configs: Sequence[str], settings: Sequence[str]) -> list[Variant]:
+    """Return every config with every combination of values.
+
+    Args:
+        configs: config files.
+        settings: ``KEY=VALUE,VALUE,...`` each; a value with commas of its own stands in brackets.
+
+    Raises:
+        OptionError: if a config, a key or a value is named twice, or a word is no ``KEY=VALUE``.
+    """
+    values = {}
+    for word in settings:
+        (key,) = parse_options([word], '--set')
+        if key in values:
+            raise OptionError(f'--set {key} is given twice: name all its values in one')
+        values[key] = _split(word.partition('=')[2])
+        _refuse_twins(key, values[key])
+    _refuse_twins('config', configs)
+    stems = [Path(config).stem for config in configs]
+    titles = stems if len(set(stems)) == len(stems) else configs
+    lasts = [key.rpartition('.')[2] for key in values]
+    short = {key: last if lasts.count(last) == 1 else key for key, last in zip(values, lasts, strict=True)}
+    variants = []
+    for (config, title), *chosen in product(list(zip(configs, titles, strict=True)), *values.values()):
+        settings = dict(zip(values, chosen, strict=True))
+        parts = [f'{short[key]}={_canonical(key, text)}' for key, text in settings.items()]
+        if len(configs) > 1 or not parts:
+            parts = [title, *parts]
+        variants.append(Variant(', '.join(parts), config, settings))
+    return variants
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts between commas that stand in no bracket."""
+    parts, depth = [''], 0
+    for letter in text:
+        depth += (letter in '([') - (letter in ')]')
+        if letter == ',' and depth == 0:
+            parts.append('')
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _canonical(key: str, text: str) -> str:
+    """Return a value so that equal ones print alike, and no others do: ``.5`` as ``0.5``."""
+    value = parse_options([f'{key}={text}'])[key]
+    return repr(value) if isinstance(value, (int, float)) else text
+
+
+def _refuse_twins(key: str, texts: Sequence[str]) -> None:
+    seen: list = []
+    for text in texts:
+        value = text if key == 'config' else parse_options([f'{key}={text}'], '--set')[key]
+        if text == '' or any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in seen):
+            raise OptionError(f'{key} {text} is named twice' if text else f'--set {key}: a value is empty')
+        seen.append(value)
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+
+def plan_run(variant: Variant, seed: int, work_dir: Path, common: Sequence[str], options: Sequence[str]) -> Run:
+    """Return a run; ``{seed}`` in its options is its seed.
+
+    Args:
+        variant: what it trains.
+        seed: of everything random.
+        work_dir: folder of the sweep.
+        common: words of ``mmseg-isda train`` for all runs.
+        options: ``--cfg-options`` for all runs.
+    """
+    folder = work_dir / _folder_name(variant.name) / f'seed_{seed}'
+    changes = [*options, *(f'{key}={text}' for key, text in variant.settings.items())]
+    words = [variant.config, '--work-dir', str(folder), '--seed', str(seed), '--resume', *common]
+    words += ['--cfg-options', *changes] if changes else []
+    return Run(variant, seed, folder, tuple(word.replace(SEED, str(seed)) for word in words))
+
+
+def _folder_name(name: str) -> str:
+    """Return a name for a folder; names that differ get folders that differ."""
+    safe = re.sub(r'[^\w.+=-]+', '-', name)[:100]
+    return safe if safe == name else f'{safe}_{hashlib.sha256(name.encode()).hexdigest()[:6]}'
+
+
+def configure(run: Run) -> Config:
+    """Return the config that a run trains from, checked as ``mmseg-isda train`` checks it."""
+    parser = ArgumentParser()
+    train.add_arguments(parser)
+    return train.configure(parser.parse_args(run.words))
+
+
+def fingerprint(cfg: Config) -> str:
+    """Return what a run learns from in 16 hexadecimal digits: the config without where and how it runs."""
+    settings = {key: value for key, value in cfg.to_dict().items() if key not in NO_PART_OF_A_RUN}
+    text = json.dumps(settings, sort_keys=True, default=lambda value: getattr(value, '__qualname__', repr(value)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_folder(run: Run) -> None:
+    """Refuse a folder that holds another run.
+
+    A run that failed before its first checkpoint holds nothing that another one could be mixed up with.
+
+    Raises:
+        OptionError: if the folder holds a run of another config, or checkpoints that no sweep has written.
+    """
+    started, began = run.folder / STARTED, any(run.folder.glob('*.pth')) or (run.folder / RESULT).is_file()
+    if not began:
+        return
+    if not started.is_file():
+        raise OptionError(f'{run.folder} holds a training that no sweep has started: give another --work-dir')
+    if read_json(started, 'config')['config'] != run.mark:
+        raise OptionError(
+            f'{run.folder} holds a run of another config or other options, which would not compare: give another '
+            f'--work-dir, or remove that folder'
+        )
+
+
+def read_result(run: Run, *, tested: bool) -> dict[str, Any] | None:
+    """Return the record of a run that is over; ``None`` if it is not, or if the test images are wanted and missing."""
+    path = run.folder / RESULT
+    if not path.is_file():
+        return None
+    record = read_json(path, 'validations', 'test', 'seconds')
+    return None if tested and record['test'] is None else record
+
+
+def start(run: Run, *, test: bool, metric: str, processes: int, environment: Mapping[str, str]) -> Popen:
+    """Start ``mmseg-isda train`` for a run; what it prints goes to ``output.log`` in its folder.
+
+    Args:
+        run: not over yet.
+        test: score the test images too.
+        metric: stop at once if the validation lacks it.
+        processes: of one run, by torchrun.
+        environment: variables beside those of this process.
+    """
+    write_json(run.folder / STARTED, {'config': run.mark, 'words': run.words})
+    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes > 1 else []
+    words = [*run.words, '--record', str(run.folder / RESULT), '--metric', metric]
+    words += ['--test'] * test + ['--launcher', 'pytorch'] * (processes > 1)
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
+    env = {'OMP_NUM_THREADS': '1', **os.environ, **environment, 'PYTHONPATH': os.pathsep.join(paths)}
+    with (run.folder / LOG).open('w') as log:
+        return Popen(
+            [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words],
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=STDOUT,
+            env=env,
+        )
+
+
+def failure(run: Run, status: int) -> str:
+    """Return why a run failed: the last line that it printed."""
+    lines = [line for line in (run.folder / LOG).read_text(errors='replace').splitlines() if line.strip()]
+    last = lines[-1].removeprefix('error: ') if lines else 'it printed nothing'
+    return f'{last} (exit status {status}; all of it: {run.folder / LOG})'
+
+
+def score_of(record: Mapping[str, Any], metric: str, *, last: int = 1, test: bool = False) -> float:
+    """Return the score of a run, NaN where it is no finite number.
+
+    Args:
+        record: see :func:`.train.validation_record`.
+        metric: its name.
+        last: take the mean over this many last validations.
+        test: take the score of the test images instead.
+
+    Raises:
+        OptionError: if the record has no such metric.
+    """
+    steps = sorted(record['validations'], key=int)[-last:]
+    metrics = [record['test']] if test else [record['validations'][step] for step in steps]
+    if not metrics or any(metric not in found for found in metrics):
+        names = ', '.join(metrics[0]) if metrics else 'no validation'
+        raise OptionError(f'there is no metric {metric!r}; there is: {names}')
+    return statistics.fmean(math.nan if found[metric] is None else found[metric] for found in metrics)

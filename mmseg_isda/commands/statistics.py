@@ -1,0 +1,82 @@
+"""Statistics of runs that are paired by their seed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of one variant.
+
+    Attributes:
+        mean: NaN if there is no score.
+        std: sample standard deviation over seeds, ``None`` for fewer than two scores.
+        runs: number of scores.
+    """
+
+    mean: float
+    std: float | None
+    runs: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference to the baseline over the seeds that both have.
+
+    Attributes:
+        mean: positive where the variant scores higher.
+        std: sample standard deviation of the differences, ``None`` for a single pair.
+        low: lower end of the 95 % interval of Student's t, ``None`` for a single pair.
+        high: upper end.
+        pairs: number of seeds.
+    """
+
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+
+
+def summarize(scores: Sequence[float]) -> Summary:
+    """Return mean and spread of scores; one that is not finite makes both NaN."""
+    if not scores or not all(map(math.isfinite, scores)):
+        return Summary(math.nan, None, len(scores))
+    return Summary(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None, len(scores))
+
+
+def paired_difference(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
+    """Return the mean difference to the baseline with its 95 % interval (Student's t over paired seeds).
+
+    Args:
+        scores: score by seed.
+        baseline: score of the baseline by seed.
+
+    Returns:
+        ``None`` where no seed has a finite score in both.
+    """
+    seeds = [seed for seed in scores if seed in baseline and math.isfinite(scores[seed] - baseline[seed])]
+    if not seeds:
+        return None
+    differences = [scores[seed] - baseline[seed] for seed in seeds]
+    mean, pairs = statistics.fmean(differences), len(seeds)
+    if pairs == 1:
+        return Difference(mean, None, None, None, 1)
+    from scipy.stats import t
+
+    std = statistics.stdev(differences)
+    half = t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * std / math.sqrt(pairs)
+    return Difference(mean, std, mean - half, mean + half, pairs)
+
+
+def best_of(means: Mapping[str, float], *, lower_is_better: bool = False) -> str | None:
+    """Return the name with the best mean, the first of equal ones; ``None`` if no mean is finite."""
+    finite = {name: mean for name, mean in means.items() if math.isfinite(mean)}
+    pick = min if lower_is_better else max
+    return pick(finite, key=finite.__getitem__) if finite else None

@@ -1,0 +1,274 @@
+"""Train configs with several settings and seeds, and compare the runs with a baseline, paired by seed.
+
+    mmseg-isda sweep CONFIG --set lambda_0=0,.5,1,2.5 --seeds 0 1 2 3 --jobs 2 --work-dir work_dirs/sweep
+    mmseg-isda sweep plain.py isda.py --seeds 0 1 2 --test --work-dir work_dirs/pair
+
+Several --set make a grid. Run the same command again to go on after an interruption or a failure. `{seed}` in an option
+is the seed of the run. Values of a name without dots, such as lambda_0, are set in every ISDA loss.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import signal
+import statistics
+import sys
+import threading
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from subprocess import Popen
+from typing import TYPE_CHECKING, Any
+
+from ..errors import OptionError, UserError
+from . import runs
+from .arguments import add_config_arguments
+from .comparison import Scoring, choose, compare, draw, table
+from .records import write_json
+from .runs import Outcome, Run, Variant
+from .train import add_hold_out_arguments
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+OUTPUTS = ('.json', '.md', '.png')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_config_arguments(parser, several=True)
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE,...',
+        help='values of a setting to compare; a value with commas of its own stands in brackets',
+    )
+    parser.add_argument('--baseline', metavar='NAME', help='variant to compare with (default: the first one)')
+    add_sweep_arguments(parser)
+    parser.set_defaults(name='sweep')
+
+
+def add_sweep_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that a search has as well."""
+    parser.add_argument('--work-dir', required=True, help='folder of the runs and of the results')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='N', help='seeds (default: 0)')
+    parser.add_argument(
+        '--choose-on',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='choose the best variant on these seeds, then report it and the baseline on --seeds',
+    )
+    parser.add_argument('--test', action='store_true', help='report the scores of the test images')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings side by side (default: 1)')
+    parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of a training (default: 1)')
+    parser.add_argument('--metric', help="score (default: the toolkit's usual one, e.g. accuracy/top1, mIoU)")
+    parser.add_argument('--lower-is-better', action='store_true', help='the best score is the smallest')
+    parser.add_argument(
+        '--last', type=int, default=1, metavar='N', help='score: mean over the last N validations (default: 1)'
+    )
+    add_hold_out_arguments(parser)
+    parser.add_argument('--name', help='of the files with the results (default: %(default)s)')
+
+
+def run(args: Namespace) -> int:
+    """Run the sweep; return 1 if a training failed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings end as well
+    comparison = sweep(args, say=lambda line: print(line, flush=True))
+    print(table(comparison))
+    print(f'written: {Path(args.work_dir) / args.name}.json, .md, .png')
+    return 1 if any(entry['error'] for entry in comparison['runs']) else 0
+
+
+def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Train every variant with every seed and write the comparison to ``<name>.json``, ``.md`` and ``.png``.
+
+    The entries of the JSON file:
+
+    - ``metric``, ``lower_is_better``, ``last``; ``scored_on``: ``'validation'`` or ``'test'``; ``interval``: its kind.
+    - ``baseline``; ``best``: name of the chosen variant, ``null`` for a single seed.
+    - ``choice``: ``best``, the ``seeds`` and the ``means`` (validation score by name) it was chosen by, and
+      ``independent``: whether the scores reported had no part in the choice.
+    - ``variants``: for each its ``name``, ``config``, ``settings`` (value by key), ``seeds`` and ``scores`` (one each,
+      finite ones alone), ``mean``, ``std``, ``runs``, and ``difference`` to the baseline: ``mean``, ``std``, ``low``
+      and ``high`` (95 % interval), ``pairs``; ``null`` for the baseline itself.
+    - ``runs``: for each its ``variant``, ``seed``, ``folder``, ``score``, ``validation`` (score), ``seconds`` and
+      ``error`` (``null`` unless it failed).
+    - ``notes``: sentences that a reader of the numbers must know.
+
+    Args:
+        args: of the command line, see :func:`add_arguments`.
+        say: gets a line about each run.
+
+    Raises:
+        UserError: for anything that the user can mend before a training starts.
+    """
+    from .preflight import check_output
+
+    _check_numbers(args)
+    for suffix in OUTPUTS:
+        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', overwrite=True)
+    work_dir = Path(args.work_dir)
+    variants = runs.expand_variants(args.config, args.set)
+    baseline = args.baseline or variants[0].name
+    if baseline not in [variant.name for variant in variants]:
+        raise OptionError(f'--baseline {baseline} is none of: {"; ".join(variant.name for variant in variants)}')
+    seeds = args.choose_on or args.seeds
+    planned, cfg = _plan(variants, sorted({*seeds, *args.seeds}), args)
+    scoring = _scoring(args, cfg, baseline)
+    first = execute([run for run in planned if run.seed in seeds], args, scoring, say)
+    choice, outcomes = choose(first, scoring, separate=bool(args.choose_on)), first
+    if args.choose_on:
+        kept = {baseline, choice['best']}
+        reported = [run for run in planned if run.seed in args.seeds and run.variant.name in kept]
+        outcomes = execute(reported, args, scoring, say)
+    comparison = compare(outcomes, choice, scoring, others=first if args.choose_on else ())
+    write_json(work_dir / f'{args.name}.json', comparison)
+    (work_dir / f'{args.name}.md').write_text(table(comparison) + '\n', encoding='utf-8')
+    draw(comparison, work_dir / f'{args.name}.png')
+    return comparison
+
+
+# --- before the first run --------------------------------------------------------------------------------------------
+
+
+def _check_numbers(args: Namespace) -> None:
+    for option, least in (('jobs', 1), ('processes', 1), ('last', 1)):
+        if getattr(args, option) < least:
+            raise OptionError(f'--{option} must be at least {least}, got {getattr(args, option)}')
+    for option, seeds in (('seeds', args.seeds), ('choose-on', args.choose_on or [])):
+        twice = [seed for seed in seeds if seeds.count(seed) > 1]
+        if twice or min(seeds, default=0) < 0:
+            problem = f'{twice[0]} is named twice' if twice else f'a seed is 0 or more, got {min(seeds)}'
+            raise OptionError(f'--{option}: {problem}')
+    shared = sorted({*args.seeds} & {*(args.choose_on or [])})
+    if shared:
+        raise OptionError(f'--choose-on and --seeds must be disjoint, both have {", ".join(map(str, shared))}')
+    if args.choose_on and len(args.choose_on) < 2:
+        raise OptionError('--choose-on needs two seeds or more: one says nothing about the spread between runs')
+
+
+def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) -> tuple[list[Run], Config]:
+    """Return all runs, each of them checked, seed by seed, and the config of the first."""
+    common = [] if args.hold_out is None else ['--hold-out', str(args.hold_out), '--hold-out-seed', args.hold_out_seed]
+    planned, configs = [], []
+    for seed in seeds:
+        for variant in variants:
+            planned.append(runs.plan_run(variant, seed, Path(args.work_dir), common, args.cfg_options))
+            configs.append(runs.configure(planned[-1]))
+            planned[-1] = replace(planned[-1], mark=runs.fingerprint(configs[-1]))
+            runs.check_folder(planned[-1])
+            _check_validation(configs[-1], args)
+    twins = {planned[i].mark: planned[i].variant.name for i in reversed(range(len(variants)))}
+    for single in planned[: len(variants)]:
+        if twins[single.mark] != single.variant.name:
+            raise OptionError(f'{twins[single.mark]} and {single.variant.name} train the very same config')
+    return planned, configs[0]
+
+
+def _check_validation(cfg: Config, args: Namespace) -> None:
+    if not cfg.get('val_dataloader') or not cfg.get('val_evaluator'):
+        raise OptionError(f'{cfg.filename} has no val_dataloader and val_evaluator to compare runs by')
+    if args.test and (not cfg.get('test_dataloader') or not cfg.get('test_evaluator')):
+        raise OptionError(f'--test: {cfg.filename} has no test_dataloader and test_evaluator')
+    loop = cfg.get('train_cfg') or {}
+    interval, total = loop.get('val_interval', 1), loop.get('max_epochs') or loop.get('max_iters')
+    planned = -(-total // interval) if total else args.last
+    if args.last > planned:
+        raise OptionError(
+            f'the score is to be the mean of the last {args.last} validations, but there will be {planned} (one every '
+            f'{interval} of {total})'
+        )
+
+
+def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
+    from ..config_tree import iter_datasets
+    from ..toolkits import toolkit_of
+
+    validated, tested = (
+        [
+            {key: value for key, value in node.items() if key != 'pipeline'}
+            for _, node in iter_datasets((cfg.get(name) or {}).get('dataset'))
+        ]
+        for name in ('val_dataloader', 'test_dataloader')
+    )
+    same = validated == tested and args.hold_out is None
+    metric = args.metric or toolkit_of(cfg).metric
+    if metric is None:
+        raise OptionError('--metric: name the metric to compare by, as the validation calls it')
+    return Scoring(metric, args.lower_is_better, args.last, args.test, baseline, same)
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Callable[[str], None]) -> list[Outcome]:
+    """Train what is not over yet, ``args.jobs`` runs side by side, and return what came of each run, in their order.
+
+    A run that fails does not stop the others. An interruption stops those that are under way; they can be resumed.
+    """
+    slots = _slots(args.jobs, args.processes)
+    stop, children, outcomes = threading.Event(), [], {}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        waiting = [pool.submit(_execute, run, args, scoring.metric, slots, children, stop) for run in planned]
+        try:
+            for future in as_completed(waiting):
+                outcome = future.result()
+                outcomes[outcome.run.folder] = outcome
+                score = outcome.error or f'{scoring.metric} {scoring.reported(outcome):.4f}'
+                say(f'[{len(outcomes)} of {len(planned)}] {outcome.run}: {score}{_time_left(outcomes, planned, args)}')
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.terminate()
+            raise
+    return [outcomes[run.folder] for run in planned]
+
+
+def _execute(
+    run: Run, args: Namespace, metric: str, slots: queue.Queue, children: list[Popen], stop: threading.Event
+) -> Outcome:
+    record = runs.read_result(run, tested=args.test)
+    if record is not None:
+        return Outcome(run, record)
+    environment = slots.get()
+    try:
+        child = runs.start(run, test=args.test, metric=metric, processes=args.processes, environment=environment)
+        children.append(child)
+        if stop.is_set():
+            child.terminate()
+        status = child.wait()
+        record = runs.read_result(run, tested=args.test) if status == 0 else None
+        return Outcome(run, record, None if record else runs.failure(run, status))
+    except (UserError, OSError) as error:
+        return Outcome(run, None, str(error))
+    finally:
+        slots.put(environment)
+
+
+def _slots(jobs: int, processes: int) -> queue.Queue:
+    """Return the variables of each job: its GPUs, dealt out in turn, where there are several."""
+    import torch
+
+    listed = os.environ.get('CUDA_VISIBLE_DEVICES')
+    devices = listed.split(',') if listed else [str(index) for index in range(torch.cuda.device_count())]
+    slots: queue.Queue = queue.Queue()
+    for job in range(jobs):
+        mine = [devices[(job * processes + index) % len(devices)] for index in range(processes)] if devices else []
+        slots.put({'CUDA_VISIBLE_DEVICES': ','.join(mine)} if len(devices) > 1 else {})
+    return slots
+
+
+def _time_left(outcomes: Mapping[Path, Outcome], planned: Sequence[Run], args: Namespace) -> str:
+    seconds = [outcome.record['seconds'] for outcome in outcomes.values() if outcome.record]
+    left = len(planned) - len(outcomes)
+    if not seconds or not left:
+        return ''
+    hours, minutes = divmod(math.ceil(statistics.fmean(seconds) * left / min(args.jobs, left) / 60), 60)
+    return f' (about {hours} h {minutes} min left)' if hours else f' (about {minutes} min left)'

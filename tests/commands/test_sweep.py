@@ -1,0 +1,321 @@
+"""The sweep and the search, on a model of no toolkit that trains in this process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmseg_isda.commands import runs
+from mmseg_isda.commands.__main__ import main
+from mmseg_isda.commands.runs import expand_variants
+from mmseg_isda.errors import OptionError
+
+from .toy import BreakDown, InProcess, ToyData, loader, write_config
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch):
+    monkeypatch.setattr(runs, 'Popen', InProcess)
+    monkeypatch.setattr(InProcess, 'commands', [])
+    monkeypatch.setattr(BreakDown, 'seen', [])
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # it asks compilers for their versions
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    return write_config(tmp_path / 'config.py')
+
+
+@pytest.fixture
+def sweep(config, tmp_path, capsys):
+    """Runs the command; returns its status, the JSON file if it wrote one, and what it printed."""
+
+    def call(*words, name='sweep', of=(config,), command='sweep', metric='score'):
+        file = tmp_path / 'sweep' / f'{name}.json'
+        file.unlink(missing_ok=True)
+        metrics = ['--metric', metric] if metric else []
+        status = main([command, *map(str, of), '--work-dir', str(tmp_path / 'sweep'), *metrics, *words])
+        printed = capsys.readouterr()
+        return status, json.loads(file.read_text()) if file.exists() else None, printed.out + printed.err
+
+    return call
+
+
+def scores(result: dict) -> dict:
+    return {(run['variant'], run['seed']): run['score'] for run in result['runs']}
+
+
+def weights(tmp_path, name: str, seed: int = 0, epoch: int = 3) -> dict:
+    path = tmp_path / 'sweep' / name / f'seed_{seed}' / f'epoch_{epoch}.pth'
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def mean_logit(state: dict, offset: int) -> float:
+    data = ToyData(5, offset)
+    return torch.stack([state['fc.weight'] @ data[i]['features'] + state['fc.bias'] for i in range(5)]).mean().item()
+
+
+# --- what is trained and shown ---------------------------------------------------------------------------------------
+
+
+def test_each_variant_and_seed_is_trained_with_its_own_settings(sweep, tmp_path):
+    """Guards runs that share a seed or a setting, and pairs of different seeds."""
+    status, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '3')
+    assert status == 0
+    found = scores(result)
+    assert list(found) == [('lambda_0=0.5', 0), ('lambda_0=2', 0), ('lambda_0=0.5', 3), ('lambda_0=2', 3)]
+    for (name, seed), score in found.items():
+        assert score == pytest.approx(mean_logit(weights(tmp_path, name, seed), 100), rel=1e-5)
+    assert len(set(found.values())) == 4
+    first, second = result['variants']
+    assert (first['settings'], second['settings']) == ({'lambda_0': 0.5}, {'lambda_0': 2})
+    expected = [found['lambda_0=2', seed] - found['lambda_0=0.5', seed] for seed in (0, 3)]
+    assert second['difference']['mean'] == pytest.approx(sum(expected) / 2) and first['difference'] is None
+    assert (result['baseline'], second['seeds'], second['runs']) == ('lambda_0=0.5', [0, 3], 2)
+    assert result['best'] == max((first, second), key=lambda entry: entry['mean'])['name']
+    assert '[1 of 4] lambda_0=0.5, seed 0: score' in text and 'min left' in text
+    assert f'| {second["name"]}' in (tmp_path / 'sweep' / 'sweep.md').read_text()
+    assert (tmp_path / 'sweep' / 'sweep.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_grid_of_any_settings_and_several_configs(sweep, config, tmp_path):
+    other = write_config(tmp_path / 'other.py', optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.3)))
+    words = ['--set', 'train_cfg.max_epochs=1,2', '--set', 'randomness.deterministic=False']
+    _, result, _ = sweep(*words, '--baseline', 'other, max_epochs=2, deterministic=False', of=(config, other))
+    assert [entry['name'].partition(', d')[0] for entry in result['variants']] == [
+        f'{stem}, max_epochs={n}' for stem in ('config', 'other') for n in (1, 2)
+    ]
+    assert result['variants'][3]['difference'] is None and result['variants'][0]['difference']['pairs'] == 1
+
+
+def test_the_last_validations_and_the_test_images(sweep, tmp_path):
+    """Choice by the mean of the last validations, report by the test images."""
+    _, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1', '--last', '2', '--test')
+    for run in result['runs']:
+        states = [weights(tmp_path, run['variant'], run['seed'], epoch) for epoch in (2, 3)]
+        assert run['validation'] == pytest.approx(sum(mean_logit(state, 100) for state in states) / 2, rel=1e-5)
+        assert run['score'] == pytest.approx(mean_logit(states[1], 200), rel=1e-5)
+    assert result['scored_on'] == 'test' and result['choice']['independent'] and 'flattered' not in text
+
+
+def test_training_by_iterations(sweep, tmp_path):
+    """As segmentation trains."""
+    config = write_config(
+        tmp_path / 'iterations.py',
+        train_cfg=dict(by_epoch=False, max_iters=5, val_interval=2),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+        log_processor=dict(by_epoch=False),
+    )
+    _, result, _ = sweep('--last', '2', of=(config,))
+    record = json.loads((tmp_path / 'sweep/iterations/seed_0/result.json').read_text())
+    assert list(record['validations']) == ['2', '4', '5']
+    assert result['runs'][0]['score'] == pytest.approx(
+        sum(record['validations'][step]['score'] for step in ('4', '5')) / 2
+    )
+
+
+def test_settings_may_depend_on_the_seed(sweep):
+    """As other labelled images for every seed do."""
+    sweep('--seeds', '0', '7', '--cfg-options', 'train_dataloader.dataset.offset={seed}')
+    assert [words[-1] for words in InProcess.commands] == ['score'] * 2
+    assert ['train_dataloader.dataset.offset=7' in words for words in InProcess.commands] == [False, True]
+
+
+def test_the_choice_on_other_seeds(sweep):
+    """Only the baseline and the chosen variant are trained with the seeds that are reported."""
+    _, result, text = sweep('--set', 'lambda_0=0,.5,4', '--choose-on', '0', '1', '--seeds', '5', '6')
+    assert result['choice']['seeds'] == [0, 1] and result['choice']['independent'] and len(InProcess.commands) == 10
+    means = result['choice']['means']
+    assert (
+        result['best'] == max(['lambda_0=0.5', 'lambda_0=4'], key=means.get) and f'{means[result["best"]]:.4f}' in text
+    )
+    assert [entry['name'] for entry in result['variants']] == ['lambda_0=0', result['best']]
+    assert all(entry['seeds'] == [5, 6] for entry in result['variants']) and 'flattered' not in text
+
+
+def test_what_a_reader_must_know_is_said(sweep, tmp_path):
+    """One seed names no best; a choice by the reported scores flatters; validation on the test images."""
+    _, result, text = sweep('--set', 'lambda_0=.5,2')
+    assert result['best'] is None and 'One seed' in text and '(best)' not in text
+    _, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    assert result['best'] and 'flattered' in text and 'has seen them' not in text
+    same = write_config(tmp_path / 'same.py', test_dataloader=loader(5, 100))
+    assert 'has seen them' in sweep(of=(same,))[2]
+
+
+def test_the_search_is_a_sweep_of_lambda_0(sweep):
+    status, result, _ = sweep('--lambdas', '0', '0.5', '--seeds', '0', '1', command='search', name='search')
+    assert status == 0 and [entry['settings'] for entry in result['variants']] == [{'lambda_0': 0.0}, {'lambda_0': 0.5}]
+    assert 'got -1.0' in sweep('--lambdas', '-1', command='search')[2]
+
+
+# --- interruptions and failures --------------------------------------------------------------------------------------
+
+
+def test_what_is_over_is_not_repeated_and_values_can_be_added(sweep):
+    _, first, _ = sweep('--set', 'lambda_0=.5,2')
+    InProcess.commands.clear()
+    _, second, _ = sweep('--set', 'lambda_0=2,0,.5')
+    assert ['lambda_0=0' in words for words in InProcess.commands] == [True]
+    assert scores(first).items() <= scores(second).items()
+
+
+@pytest.mark.parametrize('iteration', [4, 6])
+def test_a_run_that_was_cut_short_is_resumed(sweep, tmp_path, monkeypatch, iteration):
+    """Bit for bit what the unbroken sweep gives, from the last checkpoint on; the first run is not touched again."""
+    _, whole, _ = sweep('--set', 'lambda_0=.5,2')
+    expected = weights(tmp_path, 'lambda_0=2')
+    (tmp_path / 'sweep').rename(tmp_path / 'whole')
+    monkeypatch.setattr(BreakDown, 'at', (2.0, iteration))
+    monkeypatch.setattr(BreakDown, 'error', KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        sweep('--set', 'lambda_0=.5,2')
+    assert not (tmp_path / 'sweep/lambda_0=2/seed_0/result.json').exists()
+    BreakDown.seen.clear()
+    _, resumed, _ = sweep('--set', 'lambda_0=.5,2')
+    assert BreakDown.seen == [(2.0, i) for i in range(iteration // 3 * 3, 9)]
+    assert scores(resumed) == scores(whole)
+    assert all(torch.equal(value, weights(tmp_path, 'lambda_0=2')[name]) for name, value in expected.items())
+
+
+def test_a_run_that_ended_before_its_result_was_written(sweep, tmp_path):
+    _, whole, _ = sweep()
+    (tmp_path / 'sweep/config/seed_0/result.json').unlink()
+    assert scores(sweep()[1]) == scores(whole)
+
+
+def test_a_run_that_failed_is_reported_and_stops_no_other(sweep, monkeypatch):
+    """Its seed is left out of the pairs, its variant is not the best, and the same command repeats it alone."""
+    monkeypatch.setattr(BreakDown, 'at', (2.0, 4))
+    monkeypatch.setattr(BreakDown, 'error', RuntimeError('out of memory'))
+    status, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    assert status == 1 and 'RuntimeError: out of memory' in text and 'output.log' in text
+    assert [bool(run['error']) for run in result['runs']] == [False, True, False, False]
+    assert result['variants'][1]['difference']['pairs'] == 1 and result['best'] == 'lambda_0=0.5'
+    InProcess.commands.clear()
+    status, result, _ = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    assert status == 0 and len(InProcess.commands) == 1 and result['variants'][1]['difference']['pairs'] == 2
+
+
+def test_a_run_that_diverges_is_no_number(sweep):
+    """JSON has no NaN."""
+    status, result, text = sweep('--set', 'optim_wrapper.optimizer.lr=.1,1e38', '--seeds', '0', '1')
+    assert status == 0 and result['variants'][1]['mean'] is None and result['best'] == 'lr=0.1'
+    assert 'No finite score: lr=1e+38, seed 0' in text
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_another_config_are_not_mixed_in(sweep):
+    """Guards a table of runs that do not compare."""
+    sweep()
+    for change in ('optim_wrapper.optimizer.lr=0.2', 'train_cfg.val_begin=2'):
+        status, _, text = sweep('--cfg-options', change)
+        assert status == 2 and 'run of another config or other options' in text
+
+
+def test_a_first_try_with_a_mistake_does_not_block_the_folder(sweep, monkeypatch):
+    """A metric that does not exist, and a setting with which training does not begin, were found too late."""
+    status, result, _ = sweep(metric='accuracy')
+    assert status == 1 and "no metric 'accuracy'" in result['runs'][0]['error']
+    assert sweep()[0] == 0
+    monkeypatch.setattr(BreakDown, 'at', (3.0, 0))
+    monkeypatch.setattr(BreakDown, 'error', RuntimeError('too large'))
+    words = ('--set', 'lambda_0=3', '--cfg-options')
+    assert sweep(*words, 'optim_wrapper.optimizer.lr=0.2')[0] == 1
+    assert sweep(*words, 'optim_wrapper.optimizer.lr=0.3')[0] == 0
+
+
+def test_checkpoints_of_somebody_else_are_not_continued(sweep, tmp_path):
+    sweep()
+    for name in ('trial.json', 'result.json'):
+        (tmp_path / 'sweep/config/seed_0' / name).unlink()
+    status, _, text = sweep()
+    assert status == 2 and 'no sweep has started' in text
+
+
+@pytest.mark.parametrize('name', ['trial.json', 'result.json'])
+@pytest.mark.parametrize('content', ['', '{"config": ', '[]', '{"a": 1}', '\x00\xff'])
+def test_broken_records_are_one_line(sweep, tmp_path, name, content):
+    """They ended in tracebacks."""
+    sweep()
+    path = tmp_path / 'sweep/config/seed_0' / name
+    path.write_text(content)
+    status, _, text = sweep()
+    assert status == 2 and text.strip().count('\n') == 0 and str(path) in text and 'remove it' in text
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--set', 'lambda_0=.5,0.5'], 'lambda_0 0.5 is named twice'),
+        (['--set', 'lambda_0=.5,'], 'a value is empty'),
+        (['--set', 'lambda_0'], 'expected KEY=VALUE'),
+        (['--set', 'lambda_0=1', '--set', 'lambda_0=2'], 'is given twice'),
+        (['--set', 'lambda_0=[1'], 'brackets'),
+        (['--set', 'lambda0=1,2'], 'did you mean'),
+        (['--set', 'modle.loss=1,2'], 'did you mean model'),
+        (['--set', 'log_level=INFO,ERROR'], 'train the very same config'),
+        (['--baseline', 'gone'], '--baseline gone is none of: config'),
+        (['--seeds', '1', '1'], '1 is named twice'),
+        (['--seeds', '-1'], 'got -1'),
+        (['--choose-on', '1', '2', '--seeds', '2'], 'must be disjoint'),
+        (['--choose-on', '1'], 'two seeds or more'),
+        (['--jobs', '0'], '--jobs must be at least 1'),
+        (['--last', '0'], '--last must be at least 1'),
+        (['--last', '4'], 'last 4 validations, but there will be 3'),
+        (['--hold-out', '3'], 'works with MMPretrain'),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_trained(sweep, words, message):
+    status, result, text = sweep(*words)
+    assert status == 2 and result is None and message in text and not InProcess.commands
+
+
+def test_configs_that_cannot_be_compared_are_refused(sweep, tmp_path):
+    plain = write_config(tmp_path / 'plain.py', model=dict(type='ToyModel', loss=dict(type='Identity')))
+    assert 'name its ISDA twin' in sweep('--set', 'lambda_0=.5,2', of=(plain,))[2]
+    nothing = dict(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    assert 'no val_dataloader' in sweep(of=(write_config(tmp_path / 'blind.py', **nothing),))[2]
+    untested = dict(test_dataloader=None, test_cfg=None, test_evaluator=None)
+    assert 'no test_dataloader' in sweep('--test', of=(write_config(tmp_path / 'untested.py', **untested),))[2]
+    assert 'name the metric' in sweep(metric=None)[2]
+
+
+def test_values_that_print_alike_have_folders_of_their_own():
+    """0.1 and 0.10000000149 shared a folder; characters that no folder has must not make two names one."""
+    variants = expand_variants(['c.py'], ['a.lr=0.1,0.10000000149,1e-1000', 'b.lr=[1,2],(1,2)'])
+    names = [variant.name for variant in variants]
+    assert names[0] == 'a.lr=0.1, b.lr=[1,2]' and len({runs._folder_name(name) for name in names}) == 6
+    assert expand_variants(['x/a.py', 'y/a.py'], [])[0].name == 'x/a.py'
+    with pytest.raises(OptionError, match='named twice'):
+        expand_variants(['a.py', 'a.py'], [])
+
+
+@pytest.mark.slow
+def test_trainings_side_by_side_as_a_user_starts_them(tmp_path, monkeypatch):
+    """The processes find the package, print into their logs, and hand their scores back."""
+    monkeypatch.undo()
+    from tests.tiny import tiny_settings, write_dataset
+    from tests.tiny import write_config as write
+
+    write_dataset(tmp_path / 'data')
+    settings = tiny_settings(tmp_path / 'data')
+    settings |= {f'val_{key}': settings[f'test_{key}'] for key in ('dataloader', 'evaluator')}
+    settings |= {'val_cfg': dict(type='ValLoop')}
+    settings['train_cfg']['val_interval'] = 2
+    write(tmp_path / 'tiny.py', settings)
+    words = ['tiny.py', '--set', 'optim_wrapper.optimizer.lr=.05,.01', '--jobs', '2', '--work-dir', 'sweep']
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/sweep.py', *words], cwd=tmp_path, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / 'sweep/sweep.json').read_text())
+    assert all(0 <= run['score'] <= 100 and run['seconds'] > 0 for run in result['runs'])
+    assert 'Iter(val)' in (tmp_path / 'sweep/lr=0.05/seed_0/output.log').read_text()

@@ -1,0 +1,8 @@
+"""Draw the paper's figures from a trained network: ``mmseg-isda analyze``."""
+
+import sys
+
+from mmseg_isda.commands.cli import main
+
+if __name__ == '__main__':
+    sys.exit(main(['analyze', *sys.argv[1:]]))
