@@ -61,10 +61,8 @@ def test_a_twin_differs_from_its_baseline_in_isda_only(path):
 def test_recipes_are_the_papers(path):
     """Guards Appendix B and the published weights of each method, see docs/semi-supervised.md."""
     cfg = load(path)
-    method, data, labels = (
-        path.stem.replace('_isda', '').replace('_cnn13_', ' ').replace('-', ' ', 0).partition(' ')[0],
-        *path.stem.rpartition('_')[2].rsplit('-', 1),
-    )
+    method, _, cell = path.stem.replace('_isda', '').partition('_cnn13_')
+    data, labels = cell.rsplit('-', 1)
     _, weights, usual, ramp = METHODS[method]
     settings = cfg.model.semi_train_cfg
     found = settings.get('rampup', {})
