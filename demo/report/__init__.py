@@ -1,19 +1,6 @@
-"""A report on two training runs as one self-contained HTML page."""
+"""A report on a sweep as one HTML page that needs nothing but itself."""
 
-from .compare import compare_runs
-from .page import render_report, write_report
-from .pictures import Pictures, Scene, load_pictures
-from .records import RunRecord, find_checkpoint, find_config, load_run
+from .page import render, write_report
+from .records import Record, load_record
 
-__all__ = [
-    'Pictures',
-    'RunRecord',
-    'Scene',
-    'compare_runs',
-    'find_checkpoint',
-    'find_config',
-    'load_pictures',
-    'load_run',
-    'render_report',
-    'write_report',
-]
+__all__ = ['Record', 'load_record', 'render', 'write_report']

@@ -160,7 +160,7 @@ def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) ->
     for seed in seeds:
         for variant in variants:
             planned.append(runs.plan_run(variant, seed, Path(args.work_dir), common, args.cfg_options))
-            configs.append(runs.prepare(planned[-1]))
+            configs.append(runs.configure(planned[-1]))
             planned[-1] = replace(planned[-1], mark=runs.fingerprint(configs[-1]))
             runs.check_folder(planned[-1])
             _check_validation(configs[-1], args)

@@ -14,16 +14,16 @@ from tests.detection.needs import skip_without_mmdet
 
 skip_without_mmdet()
 
+from demo.pictures import write_detections
+from demo.tiny_coco import CATEGORIES, make_tiny_coco
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
-from demo.pictures import write_detections
-from demo.tiny_coco import CATEGORIES, make_tiny_coco
 from mmseg_isda.checkpoints.convert import convert_checkpoint
 from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
 from mmseg_isda.commands.preflight import iter_dicts
-from mmseg_isda.commands.testing import prepare_testing
+from mmseg_isda.commands.test import prepare_testing
 from mmseg_isda.errors import ExistingPathError
 from tests.detection.sources import as_training_checkpoint, source_network
 

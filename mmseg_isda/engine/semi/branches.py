@@ -67,7 +67,7 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
     def __init__(self, data_preprocessor: dict | nn.Module, stack: bool = False) -> None:
         super().__init__()
         is_built = isinstance(data_preprocessor, nn.Module)
-        self.data_preprocessor = data_preprocessor if is_built else MODELS.build(data_preprocessor)
+        self.data_preprocessor: Any = data_preprocessor if is_built else MODELS.build(data_preprocessor)
         self.stack = stack
 
     def forward(self, data: dict, training: bool = False) -> dict:
