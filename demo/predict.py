@@ -61,13 +61,15 @@ def predict_sweep(sweep: Path, out: Path, *, pictures: int) -> dict[str, Any]:
         record |= {'kind': 'pixels' if samples[0].truth.ndim else 'images'}
         scores = class_scores(samples, len(record['classes']))
         record['runs'].append({'variant': run['variant'], 'seed': run['seed'], 'scores': scores})
-        kept[run['seed'], run['variant']] = samples
+        if run['variant'] in shown:
+            kept[run['seed'], run['variant']] = samples
         pair = [kept.get((run['seed'], name)) for name in shown]
-        if all(pair) and run['variant'] in shown:
+        if run['variant'] in shown and all(pair):
             record['right'].append({'seed': run['seed'], **who_is_right(*pair)})
             if not record['pictures']:
                 record['pictures'] = list(write_pictures(out / 'pictures', loader.dataset, pair, shown, pictures))
-            kept.clear()
+            for name in shown:
+                del kept[run['seed'], name]
     write_json(out / RECORD, record)
     return record
 
