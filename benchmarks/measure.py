@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))  # Scripts run from a plain checkout; PYTHONPATH or an installed package comes first.
+sys.path.insert(0, str(ROOT))  # Scripts run from a plain checkout, with nothing of it installed.
 
 # Settings with which glibc keeps its memory. By default it gives large blocks back to the system, and a program that
 # allocates them anew in each iteration spends much of its time in page faults.

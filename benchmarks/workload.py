@@ -69,6 +69,14 @@ def toolkit_of(case: str) -> ModuleType:
     return import_module('segmentation' if re.match(r'N\d|pspnet|deeplabv3', case) else 'classification')
 
 
+def bind(head: nn.Module, loss: nn.Module) -> None:
+    """Bind the loss of a head to its classifier, if it is one that has to be."""
+    from mmseg_isda.engine import bind_isda_losses
+
+    if hasattr(loss, 'needs_tap'):
+        bind_isda_losses(head)
+
+
 def touch_buffers(module: nn.Module) -> None:
     """Write to every buffer: pages that were never written to would count as memory of the first step."""
     for buffer in module.buffers():

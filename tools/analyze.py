@@ -1,9 +1,8 @@
-"""Draws one of the paper's analyses of a trained network: tools/analyze.py CONFIG CHECKPOINT WHAT [--out DIR]."""
+"""Draw the paper's figures from a trained network: ``mmseg-isda analyze``."""
 
 import sys
 
-if __name__ == '__main__':
-    from mmseg_isda.analysis.main import main
-    from mmseg_isda.commands.launch import run_command
+from mmseg_isda.commands.cli import main
 
-    sys.exit(run_command(main))
+if __name__ == '__main__':
+    sys.exit(main(['analyze', *sys.argv[1:]]))

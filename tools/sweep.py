@@ -2,7 +2,7 @@
 
 import sys
 
-from mmseg_isda.commands.__main__ import main
+from mmseg_isda.commands.cli import main
 
 if __name__ == '__main__':
     sys.exit(main(['sweep', *sys.argv[1:]]))

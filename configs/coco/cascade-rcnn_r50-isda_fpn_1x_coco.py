@@ -1,4 +1,4 @@
-# MMDetection's Cascade R-CNN with a ResNet-50 pretrained with ISDA (tools/convert_checkpoint.py).
+# MMDetection's Cascade R-CNN with a ResNet-50 pretrained with ISDA (mmseg-isda convert).
 _base_ = 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='pretrained/resnet50_isda.pth')))

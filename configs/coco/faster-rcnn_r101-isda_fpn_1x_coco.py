@@ -1,4 +1,4 @@
-# MMDetection's Faster R-CNN with a ResNet-101 pretrained with ISDA (tools/convert_checkpoint.py).
+# MMDetection's Faster R-CNN with a ResNet-101 pretrained with ISDA (mmseg-isda convert).
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py'
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='pretrained/resnet101_isda.pth')))

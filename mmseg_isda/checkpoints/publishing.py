@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +15,8 @@ from torch import Tensor
 from ..errors import CheckpointError, OptionError
 from ..files import move_into_place, save_tensors, sha256_of, temporary_beside
 from .reading import read_checkpoint, state_dict_of
+from .statistics import find_statistics
 
-# What ISDA keeps under its loss, e.g. decode_head.loss_decode.0.covariance.mean or head.loss_module.covariance.mean.
-LOSS = r'(?:loss|losses|loss_\w+|\w+_loss)'
-BUFFERS = {'count', 'mean', 'covariance'}
-NAMES = 'count|mean|covariance|factor'  # the last in low-rank statistics alone
-STATISTICS = re.compile(rf'^(?P<owner>(?:.*\.)?{LOSS}(?:\.[^.]+)*)\.covariance\.(?P<buffer>{NAMES})$')
 HASH_LENGTH = 8
 
 
@@ -34,18 +29,8 @@ class Published:
     dropped_statistics: tuple[str, ...]
 
 
-def find_statistics(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the ISDA statistics in a state dict: below a loss, ``covariance`` with its buffers together."""
-    owners: dict[str, dict[str, str]] = {}
-    for key in state:
-        match = STATISTICS.match(key)
-        if match:
-            owners.setdefault(match['owner'], {})[match['buffer']] = key
-    return [key for found in owners.values() if found.keys() >= BUFFERS for key in found.values()]
-
-
 def plain_data(value: Any) -> Any:
-    """Copies nested data with NumPy's numbers and arrays as Python's, so that every torch.load reads it.
+    """Copy nested data with NumPy's numbers and arrays as Python's, so that every torch.load reads it.
 
     Raises:
         CheckpointError: for anything that is not plain data.
@@ -62,7 +47,7 @@ def plain_data(value: Any) -> Any:
 
 
 def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike, *, force: bool = False) -> Published:
-    """Writes the weights of a training checkpoint, and its meta data, to ``<target>-<8 of its SHA-256>.pth``.
+    """Write the weights of a training checkpoint, and its meta data, to ``<target>-<8 of its SHA-256>.pth``.
 
     Optimizer, schedulers, message hub, hook messages, a second set of weights (EMAHook stores the averaged ones as
     ``state_dict``) and the ISDA statistics stay behind. The file holds CPU tensors and plain data alone.

@@ -8,16 +8,16 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from torch import nn
+from torch import Tensor
 
-from ..errors import CheckpointError
-from ..files import check_file
+from ..errors import CheckpointError, UserError
+from ..files import check_file, first_line
+from .statistics import check_statistics
 
 try:
     from numpy._core import multiarray
@@ -27,6 +27,7 @@ except ImportError:  # numpy < 2
 HISTORY_METHODS = ('min', 'max', 'current', 'mean')
 RESUME_ENTRIES = ('meta', 'message_hub')
 TORCH_LISTS_NAMES = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
+EXPANDED_BYTES = 1 << 30  # what views such as `expand` may claim beyond the numbers that a file holds
 
 
 def _history_method(owner: Any, name: str) -> Callable:
@@ -49,7 +50,7 @@ def _checkpoint_classes() -> list:
 
 
 def allow_checkpoint_classes() -> None:
-    """Lets ``torch.load(..., weights_only=True)`` read what MMEngine writes: log histories and NumPy numbers.
+    """Let ``torch.load(..., weights_only=True)`` read what MMEngine writes: log histories and NumPy numbers.
 
     PyTorch 2.6 and later load nothing but tensors and plain data by default, so that MMEngine 0.10.7 cannot resume.
     The list names no function that could do harm, and stays for the life of the process.
@@ -58,105 +59,121 @@ def allow_checkpoint_classes() -> None:
         torch.serialization.add_safe_globals(_checkpoint_classes())
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict:
-    """Reads a checkpoint of MMEngine, or a bare state dict, onto the CPU.
+def read_checkpoint(path: str | os.PathLike) -> Mapping:
+    """Read a checkpoint of MMEngine, or a bare state dict, onto the CPU, and check all of its bytes.
 
     Args:
         path: a local file.
 
     Raises:
         MissingPathError: if there is no such file.
-        CheckpointError: if it is no checkpoint, is cut short, or holds pickled code.
+        CheckpointError: if it is no checkpoint, is damaged, unpacks to more than it is, or holds pickled code.
     """
     path = check_file(path, 'checkpoint')
-    _check_format(path)
+    with path.open('rb') as file:
+        return read_stream(file, str(path))
+
+
+def read_stream(file: BinaryIO, name: str) -> Mapping:
+    """Read a checkpoint from an open file; see :func:`read_checkpoint`. ``name`` is for the errors."""
+    start = file.read(4)
+    # Files of PyTorch are zip archives, or pickles of protocol 2 and later before PyTorch 1.6.
+    if start[:2] != b'PK' and start[:1] != b'\x80':
+        what = 'is empty' if not start else f'is no checkpoint of PyTorch (it begins with {start!r})'
+        raise CheckpointError(f'{name} {what}; name the .pth file that training wrote')
+    if start[:2] == b'PK':
+        _check_archive(file, name)
+    file.seek(0)
+    return _load(file, name)
+
+
+def peek_checkpoint(path: str | os.PathLike) -> Mapping:
+    """Read a checkpoint without its tensors where its format allows; see :func:`read_checkpoint`. Nothing is verified.
+
+    The tensors are mapped: read none of them.
+    """
+    path = check_file(path, 'checkpoint')
+    try:
+        return _load(str(path), str(path), mmap=True)
+    except CheckpointError:  # files of before PyTorch 1.6 cannot be mapped; a damaged one is found so again
+        return read_checkpoint(path)
+
+
+def _load(file: BinaryIO | str, name: str, **options: Any) -> Mapping:
     allow_checkpoint_classes()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Detected pickle protocol')
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+            checkpoint = torch.load(file, map_location='cpu', weights_only=True, **options)
     except pickle.UnpicklingError as error:
         named = re.search(r'GLOBAL ([\w.]+)', str(error))
         reason = f'it names {named[1]}' if named else 'pickled code'
         raise CheckpointError(
-            f'{path} holds more than weights and logs ({reason}), which could run code, so it is not '
+            f'{name} holds more than weights and logs ({reason}), which could run code, so it is not '
             f'loaded; ask its author for a file of tensors alone'
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f'{path} is damaged or cut short; download it again ({_first_line(error)})') from error
+    except Exception as error:  # whatever a broken or malicious file makes its reader raise
+        raise CheckpointError(f'{name} is damaged or cut short; download it again ({first_line(error)})') from error
     if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'{path} must hold a dict of weights, got {type(checkpoint).__name__}')
+        raise CheckpointError(f'{name} must hold a dict of weights, got {type(checkpoint).__name__}')
     return checkpoint
 
 
-def _check_format(path: Path) -> None:
-    with path.open('rb') as file:
-        start = file.read(4)
-    if start[:2] == b'PK' and not zipfile.is_zipfile(path):
+def _check_archive(file: BinaryIO, name: str) -> None:
+    """Check what PyTorch's own reader does not: the checksums, and that nothing is compressed."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > size:
+                raise CheckpointError(
+                    f'{name} ({size:,} bytes) unpacks to {unpacked:,} bytes; files of PyTorch are not compressed, '
+                    f'this is a decompression bomb or no checkpoint'
+                )
+            changed = archive.testzip()
+    except UserError:
+        raise
+    except Exception as error:
+        file.seek(max(0, size - (1 << 16)))
+        state = 'damaged' if b'PK\5\6' in file.read() else 'cut short'  # the signature of an archive's end
         raise CheckpointError(
-            f'{path} is cut short ({path.stat().st_size:,} bytes, its end is missing); copy or download it again'
+            f'{name} is {state} ({size:,} bytes; {first_line(error)}); copy or download it again'
+        ) from error
+    if changed:
+        raise CheckpointError(
+            f'{name} is damaged: {changed} in it has changed since it was written (checksum); copy or download it again'
         )
-    # Files of PyTorch are zip archives, or pickles of protocol 2 and later before PyTorch 1.6.
-    if start[:2] != b'PK' and start[:1] != b'\x80':
-        what = 'is empty' if not start else f'is no checkpoint of PyTorch (it begins with {start!r})'
-        raise CheckpointError(f'{path} {what}; name the .pth file that training wrote')
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def check_resumable(path: str | os.PathLike) -> None:
-    """Raises CheckpointError if a checkpoint holds weights but not the state that training needs to go on."""
-    missing = [key for key in RESUME_ENTRIES if key not in read_checkpoint(path)]
+    """Raise CheckpointError if a checkpoint lacks some of the state that training needs to go on."""
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in RESUME_ENTRIES if key not in checkpoint]
     if missing:
         raise CheckpointError(
             f'{path} cannot be resumed: it has no {", ".join(missing)} (a published file holds '
             f'weights alone); to start from its weights: --cfg-options load_from={path}'
         )
+    check_statistics(state_dict_of(checkpoint, path), path)
 
 
-def state_dict_of(checkpoint: Mapping, path: str | os.PathLike) -> Mapping[str, torch.Tensor]:
-    """Returns the weights of a checkpoint.
+def state_dict_of(checkpoint: Mapping, path: str | os.PathLike) -> Mapping[str, Tensor]:
+    """Return the weights of a checkpoint.
 
     Raises:
-        CheckpointError: if it has no ``state_dict`` and is none itself.
+        CheckpointError: if it has no ``state_dict`` and is none itself, or if one is no plain tensor of numbers.
     """
     state = checkpoint.get('state_dict', checkpoint)
-    if not (isinstance(state, Mapping) and state and all(isinstance(value, torch.Tensor) for value in state.values())):
+    tensors = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
+    if not (tensors and state and all(isinstance(key, str) for key in state)):
         raise CheckpointError(
             f'{path} holds no weights: expected an entry "state_dict" of tensors, got the entries '
             f'{", ".join(sorted(map(str, checkpoint))[:8]) or "(none)"}'
         )
+    odd = [key for key, value in state.items() if value.layout != torch.strided or value.device.type != 'cpu']
+    if odd:
+        raise CheckpointError(f'{path}: {len(odd)} weights are sparse or without numbers, first {odd[0]}')
+    excess = sum(max(0, value.nbytes - value.untyped_storage().nbytes()) for value in state.values())
+    if excess > EXPANDED_BYTES:
+        raise CheckpointError(f'{path} claims {excess:,} bytes of weights more than it holds, as a memory bomb does')
     return state
-
-
-def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
-    """Refuses a checkpoint of another network, which the host would load in part, with no more than a warning.
-
-    Args:
-        model: the network, possibly wrapped for test-time augmentation or for several processes.
-        path: the checkpoint.
-
-    Raises:
-        CheckpointError: if no name, or some shape, does not fit.
-    """
-    state = {key.removeprefix('module.'): value for key, value in state_dict_of(read_checkpoint(path), path).items()}
-    wanted: dict[str, torch.Tensor] = {}
-    for key, value in model.named_parameters():
-        while key.startswith('module.'):
-            key = key.removeprefix('module.')
-        wanted[key] = value
-    shared = wanted.keys() & state.keys()
-    if not shared:
-        raise CheckpointError(
-            f'{path} is of another network: none of its {len(state)} names is in the model of the '
-            f'config ({next(iter(state))!r} there, {next(iter(wanted), None)!r} here)'
-        )
-    wrong = sorted(key for key in shared if state[key].shape != wanted[key].shape)
-    if wrong:
-        there, here = tuple(state[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
-        raise CheckpointError(
-            f'{path} does not fit the model of the config: {len(wrong)} weights have another shape, '
-            f'first {wrong[0]}: {there} in the file, {here} in the model'
-        )

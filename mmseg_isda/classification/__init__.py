@@ -1,14 +1,16 @@
 """What this project registers in MMPretrain."""
 
-from . import baselines, networks  # noqa: F401
+from . import baselines, networks, semi  # noqa: F401
 from .datasets import HandwrittenDigits, SmallImageDataset
 from .explicit import ExplicitSDALoss
 from .holdout import HoldOutDataset
 from .losses import ISDALoss
 from .meters import LastEpochsMean
+from .svhn import SVHN
 from .transforms import CIFARAutoAugment, ClippedCutout, PillowRandAugment, ReflectCrop
 
 __all__ = [
+    'SVHN',
     'CIFARAutoAugment',
     'ClippedCutout',
     'ExplicitSDALoss',

@@ -17,6 +17,7 @@ from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
+from ..core.checks import check_choice
 from ..errors import MissingPathError, OptionError
 from ..toolkits import find_hint
 
@@ -231,12 +232,13 @@ class HandwrittenDigits(InMemoryDataset):
     """The 1,797 real handwritten digits of scikit-learn, 8x8 pixels, 10 classes: nothing is downloaded.
 
     They are the test part of UCI's "Optical Recognition of Handwritten Digits". The split is fixed: the first 1,297 to
-    train, the last 500 to test. It does not shuffle, as neighbours are often of one hand.
+    train, the last 500 to test. It does not shuffle, as neighbors are often of one hand. ``'all'`` is for a
+    :class:`~mmseg_isda.engine.SubsetDataset`, which draws its own split.
 
     Each sample has `img`, (8, 8) from 0 to 255, and `gt_label`.
 
     Args:
-        split: `'train'` or `'test'`.
+        split: `'train'`, `'test'` or `'all'`.
         **kwargs: what MMPretrain's `BaseDataset` takes (`pipeline`, `indices`, `test_mode`, ...).
 
     Raises:
@@ -245,11 +247,10 @@ class HandwrittenDigits(InMemoryDataset):
     """
 
     METAINFO = dict(classes=tuple('0123456789'))
-    NUM_TRAIN = 1297
+    PARTS = dict(train=slice(None, 1297), test=slice(1297, None), all=slice(None))
 
     def __init__(self, split: str = 'train', **kwargs: Any) -> None:
-        if split not in ('train', 'test'):
-            raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+        check_choice('split', split, self.PARTS)
         self.split = split
         super().__init__(ann_file='', **kwargs)
 
@@ -263,7 +264,7 @@ class HandwrittenDigits(InMemoryDataset):
                 'pip install scikit-learn'
             ) from error
         digits = load_digits()
-        part = slice(None, self.NUM_TRAIN) if self.split == 'train' else slice(self.NUM_TRAIN, None)
+        part = self.PARTS[self.split]
         images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)  # stored as 0 to 16
         return self.pack(images, digits.target[part], None, type(self).__name__)
 

@@ -9,25 +9,29 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import MODELS, RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from ..checkpoints.reading import allow_checkpoint_classes, check_resumable, read_checkpoint
+from ..checkpoints.hook import CheckpointGuard
 from ..config_tree import iter_dicts, type_name
-from ..errors import MissingPathError, OptionError
-from ..files import check_file
-from ..toolkits import toolkit_of
-from .outcome import LAUNCHER_RANKS
-from .outcome import launched_rank as launched_rank
+from ..errors import OptionError
+from ..files import first_line
+from ..toolkits import TOOLKITS, Toolkit, toolkit_of
+from .checked_runner import CheckedRunner
+from .config import base_files, find_config
+from .outcome import LAUNCHER_RANKS, launched_rank
 from .outcome import run_command as run_command
-from .preflight import READ_BY_RUNNER, check_data, check_options, check_pretrained, is_remote
+from .preflight import READ_BY_RUNNER, check_data, check_options, check_settings
+from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
 LAUNCHERS = ('none', *LAUNCHER_RANKS)
@@ -36,27 +40,35 @@ LAUNCHERS = ('none', *LAUNCHER_RANKS)
 # --- the config ------------------------------------------------------------------------------------------------------
 
 
-def load_config(path: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
-    """Reads a config and merges ``--cfg-options`` into it.
+def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file.
-        options: dotted keys and their values.
+        name: config file, or the name of a shipped config.
+        options: keys and their values.
 
     Raises:
         MissingPathError: if the file, or one that it builds on, is missing.
-        OptionError: if the file is of no config format, or an option names no place in the config.
+        OptionError: if the file is no config, or an option names no place in the config.
     """
-    check_file(path, 'config')
+    path = find_config(name)
+    files = [str(file) for file in base_files(path)]
     try:
         cfg = Config.fromfile(path)
-    except FileNotFoundError as error:
-        raise MissingPathError(f'config {path} builds on a file that is not there: {error}') from error
-    except OSError as error:
-        raise OptionError(f'config {path} cannot be read: {error}') from error
+    except Exception as error:  # a config is a program
+        lines = [f', line {frame.lineno}' for frame in extract_tb(error.__traceback__) if frame.filename == files[0]]
+        missing = _missing_toolkit(error)
+        reason = f'{missing.title} is not installed' if missing else f'{type(error).__name__}: {first_line(error)}'
+        raise OptionError(f'config {path}{"".join(lines[-1:])} cannot be read: {reason}') from error
     if options:
         set_options(cfg, options)
     return cfg
+
+
+def _missing_toolkit(error: BaseException | None) -> Toolkit | None:
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__ or error.__context__
+    return TOOLKITS.get(getattr(error, 'name', None) or '')
 
 
 def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
@@ -99,13 +111,23 @@ def _option_names(loss: type) -> set[str]:
 
 
 def import_plugin(cfg: Config) -> None:
-    """Import the part of this package that registers losses, data sets and heads in the config's toolkit."""
-    importlib.import_module(toolkit_of(cfg).plugin)
+    """Import the part of this package that registers losses, data sets and heads in the config's toolkit.
+
+    Raises:
+        OptionError: if the toolkit is not installed or cannot be imported.
+    """
+    toolkit = toolkit_of(cfg)
+    if find_spec(toolkit.package) is None:
+        raise OptionError(f'{cfg.filename} is a config of {toolkit.title}, which is not installed')
+    try:
+        importlib.import_module(toolkit.plugin)
+    except (ImportError, AssertionError) as error:  # toolkits assert the versions of one another
+        raise OptionError(f'{toolkit.title} is installed but cannot be imported: {first_line(error)}') from error
 
 
-def set_work_dir(cfg: Config, config: str | os.PathLike, work_dir: str | None) -> None:
-    """Sets the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
-    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(config).stem)
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """Set the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(cfg.filename).stem)
 
 
 def tapped_losses(cfg: Config) -> Iterator[tuple[type, dict]]:
@@ -137,7 +159,7 @@ def add_isda_hook(cfg: Config) -> str | None:
 
 
 def replace_sync_bn(cfg: Config) -> str | None:
-    """Replaces synchronised batch normalisation, which the CPU does not have, by the plain one."""
+    """Replace synchronized batch normalization, which the CPU does not have, by the plain one."""
     if get_device() != 'cpu':
         return None
     replaced = [node for _, node in iter_dicts(cfg.get('model') or {}) if type_name(node.get('type')) in SYNC_BN]
@@ -150,7 +172,7 @@ def replace_sync_bn(cfg: Config) -> str | None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> str | None:
-    """Sets the launcher; without an accelerator, the processes talk through gloo.
+    """Set the launcher; without an accelerator, the processes talk through gloo.
 
     Raises:
         OptionError: if the launcher's environment variables are missing.
@@ -184,7 +206,7 @@ def set_launcher(cfg: Config, launcher: str) -> str | None:
 
 
 def join_cpu_processes(cfg: Config) -> None:
-    """Joins the process group where there is no accelerator; MMEngine's own way there selects a CUDA device first."""
+    """Join the process group where there is no accelerator; MMEngine's own way there selects a CUDA device first."""
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
         return
@@ -200,7 +222,7 @@ def join_cpu_processes(cfg: Config) -> None:
 
 
 def set_amp(cfg: Config) -> None:
-    """Turns on mixed precision with dynamic loss scaling.
+    """Turn on mixed precision with dynamic loss scaling.
 
     Raises:
         OptionError: if the optimizer wrapper is another one than ``OptimWrapper``, or there is no accelerator.
@@ -215,66 +237,46 @@ def set_amp(cfg: Config) -> None:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
-def set_resume(cfg: Config, resume: str | None) -> str | None:
-    """Sets what training goes on from.
+def prepare_training(
+    config: str | os.PathLike, *, resume: str | None = None, options: Mapping[str, Any] | None = None, **others: Any
+) -> tuple[Config, list[str]]:
+    """Return the config that a runner trains from, checked as far as it can be before anything is built.
+
+    From then on the work dir is this process's own.
 
     Args:
-        cfg: the config, with its ``work_dir``.
-        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest checkpoint of the work_dir if there is
-            one, anything else is a checkpoint.
+        config: config file of MMSegmentation, MMPretrain or MMDetection, or the name of a shipped one.
+        resume: see :func:`.resume.set_resume`.
+        options: ``--cfg-options``.
+        **others: see :func:`configure_training`.
+
+    Returns:
+        The config and the notes for the log.
 
     Raises:
-        MissingPathError: if the checkpoint is not there.
-        CheckpointError: if it cannot be read, or has no state of training.
+        UserError: for anything that the user can mend.
     """
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
-    source = cfg.get('load_from')
-    if cfg.get('resume') and source is None:
-        listed = os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint'))
-        source = find_latest_checkpoint(cfg.work_dir) if listed else None
-        if source is not None:
-            advice = f'name one of the checkpoints in {cfg.work_dir}: --resume PATH'
-            check_file(source, f'{cfg.work_dir}/last_checkpoint names a checkpoint that is not there:', advice)
-        else:
-            return f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.'
-    if source is None or is_remote(source):
-        return None
-    check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
-    if cfg.get('resume'):
-        check_resumable(source)
-    else:
-        read_checkpoint(source)
-    return None
+    cfg, notes = configure_training(config, options=options, **others)
+    check_pretrained(cfg)  # MMEngine reads them even when it resumes
+    if launched_rank() == 0:
+        lock_work_dir(cfg.work_dir)
+    return cfg, [*notes, *set_resume(cfg, resume, options)]
 
 
-def warn_of_old_run(cfg: Config) -> str | None:
-    """Says that the work_dir holds an earlier run, whose checkpoints of the same name training will replace."""
-    old = sorted(Path(cfg.work_dir).glob('*.pth'))
-    if cfg.get('resume') or not old:
-        return None
-    return (
-        f'{cfg.work_dir} holds {len(old)} checkpoint(s) of an earlier run, such as {old[0].name}: those of the '
-        f'same name will be replaced. --resume goes on from them, --work-dir names another folder.'
-    )
-
-
-def prepare_training(
+def configure_training(
     config: str | os.PathLike,
     *,
     work_dir: str | None = None,
-    resume: str | None = None,
     amp: bool = False,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     seed: int | None = None,
 ) -> tuple[Config, list[str]]:
-    """Makes the config that a runner trains from, and checks all that can be checked before anything is built.
+    """Return the config of a training, before it is known what it goes on from.
 
     Args:
-        config: config file of MMSegmentation, MMPretrain or MMDetection.
+        config: see :func:`prepare_training`.
         work_dir: folder of logs and checkpoints.
-        resume: see :func:`set_resume`.
         amp: mixed precision.
         options: ``--cfg-options``.
         launcher: one of ``LAUNCHERS``.
@@ -291,26 +293,27 @@ def prepare_training(
         set_amp(cfg)
     if seed is not None:
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
+    check_settings(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    return cfg, [note for note in (*notes, set_resume(cfg, resume), warn_of_old_run(cfg)) if note]
+    return cfg, notes
 
 
 def prepare_config(
     config: str | os.PathLike, work_dir: str | None, options: Mapping[str, Any] | None, launcher: str
-) -> tuple[Config, list[str | None]]:
-    """Does what training and testing have in common; returns the config and notes, of which some are ``None``."""
+) -> tuple[Config, list[str]]:
+    """Do what training and testing have in common; return the config and the notes for the log."""
     cfg = load_config(config, options)
     import_plugin(cfg)
-    set_work_dir(cfg, config, work_dir)
-    allow_checkpoint_classes()
-    return cfg, [set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)]
+    set_work_dir(cfg, work_dir)
+    guard_files(cfg)
+    return cfg, [note for note in (set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)) if note]
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
-    """Builds the runner that the config asks for, and logs the notes."""
+    """Build the runner that the config asks for, and log the notes."""
     join_cpu_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else CheckedRunner.from_cfg(cfg)
+    runner.register_hook(CheckpointGuard())
     for note in notes:
         runner.logger.info(note)
     return runner

@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..config_tree import iter_datasets as iter_datasets
-from ..config_tree import iter_dicts, type_name
+from ..config_tree import iter_dicts, look_up, type_name
 from ..errors import ExistingPathError, MissingPathError, OptionError
-from ..files import check_file
+from ..files import check_file, is_remote
 from ..toolkits import find_hint
 
 # Settings that take keys of the user's own, so that a new one below them is no typing mistake.
@@ -29,11 +29,6 @@ READ_BY_RUNNER = frozenset(inspect.signature(Runner.__init__).parameters) - {'se
 }
 README_HINT = 'section "Data" of README.md says how to get the data'
 ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path names something that only a storage backend can look for, such as ``s3://...``."""
-    return '://' in path
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -111,6 +106,35 @@ def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int, others: 
         else (f'{above} has: {", ".join(sorted(names))}' if above else 'no runner reads a setting of that name')
     )
     raise OptionError(f'--cfg-options {".".join(parts)}: there is no {prefix}{part} in the config; {known}')
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+# The least that a number may be, by the end of its key.
+LEAST = {
+    **dict.fromkeys(('train_cfg.max_iters', 'train_cfg.max_epochs', 'train_cfg.val_interval'), 1),
+    **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
+    **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
+    'optim_wrapper.accumulative_counts': 1,
+    'randomness.seed': 0,
+}
+MAX_SEED = 2**32 - 1  # of NumPy
+
+
+def check_settings(cfg: Config, needed: Sequence[str]) -> None:
+    """Check that a config has what a command needs, and that its counts are counts.
+
+    Raises:
+        OptionError: naming the setting.
+    """
+    missing = [name for name in needed if not isinstance(cfg.get(name), (Mapping, list))]
+    if missing:
+        raise OptionError(f'config {cfg.filename} has no {", ".join(missing)}: name a whole config')
+    for key, least in LEAST.items():
+        for value in look_up(cfg, key):
+            is_count = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (is_count and least <= value <= MAX_SEED):
+                raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------------
@@ -214,18 +238,3 @@ def _downloads(dataset: Mapping) -> bool:
     """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
     kind = type_name(dataset.get('type'))
     return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST')) and dataset.get('download', True)
-
-
-def check_pretrained(cfg: Config) -> None:
-    """Looks for the local files of weights that a model is to start from.
-
-    Raises:
-        MissingPathError: naming the missing file and the setting.
-    """
-    for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
-        key = 'checkpoint' if node.get('type') == 'Pretrained' else 'pretrained'
-        source = node.get(key)
-        if isinstance(source, str) and not is_remote(source):
-            setting = where if key == 'checkpoint' else f'{where}.{key}'
-            hints = [find_hint(source), f'to start without it: --cfg-options {setting}=None']
-            check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints)))

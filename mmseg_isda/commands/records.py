@@ -13,11 +13,9 @@ from ..errors import OptionError
 
 def write_json(path: Path, content: Any) -> None:
     """Write a file that appears whole or not at all; what is no finite number becomes ``null``."""
-    from ..files import move_into_place, temporary_beside
+    from ..files import write_bytes
 
-    with temporary_beside(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2) + '\n', encoding='utf-8')
-        move_into_place(temporary, path, force=True)
+    write_bytes((json.dumps(plain(content), indent=2) + '\n').encode(), path)
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:

@@ -152,11 +152,11 @@ def _folder_name(name: str) -> str:
     return safe if safe == name else f'{safe}_{hashlib.sha256(name.encode()).hexdigest()[:6]}'
 
 
-def prepare(run: Run) -> Config:
+def configure(run: Run) -> Config:
     """Return the config that a run trains from, checked as ``mmseg-isda train`` checks it."""
     parser = ArgumentParser()
     train.add_arguments(parser)
-    return train.prepare(parser.parse_args(run.words))[0]
+    return train.configure(parser.parse_args(run.words))
 
 
 def fingerprint(cfg: Config) -> str:

@@ -51,42 +51,46 @@ def add_hold_out_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Train."""
     from ..engine.validations import ValidationHistory
-    from .launch import build_runner, launched_rank
+    from .launch import build_runner, launched_rank, prepare_training
     from .preflight import check_output
     from .records import write_json
+    from .resume import saying_where_to_resume
 
     export_rank(args)
     if args.record:
         check_output(args.record, '--record', overwrite=True)
-    cfg, notes = prepare(args)
+    cfg, notes = prepare_training(args.config, resume=args.resume, **_settings(args))
+    change(cfg, args)
     if args.record:
         history = dict(type=ValidationHistory.__name__, needs=args.metric, _scope_='mmengine')
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), history]
     began = time.time()
-    runner = build_runner(cfg, notes)
-    runner.train()
-    if args.record:
-        record = validation_record(runner, test=args.test) | {'seconds': time.time() - began}
-        if launched_rank() == 0:
-            write_json(Path(args.record), record)
+    with saying_where_to_resume(cfg):
+        runner = build_runner(cfg, notes)
+        runner.train()
+        record = validation_record(runner, test=args.test) if args.record else None
+    if record and launched_rank() == 0:
+        write_json(Path(args.record), record | {'seconds': time.time() - began})
 
 
-def prepare(args: Namespace) -> tuple[Config, list[str]]:
-    """Return the config that a runner trains from and the notes for the log, see :func:`.launch.prepare_training`."""
-    from .launch import prepare_training
+def configure(args: Namespace) -> Config:
+    """Return the config that a run would train from, without a look at its work dir."""
+    from .launch import configure_training
 
-    cfg, notes = prepare_training(
-        args.config,
-        work_dir=args.work_dir,
-        resume=args.resume,
-        amp=args.amp,
-        options=parse_options(args.cfg_options),
-        launcher=args.launcher,
-        seed=args.seed,
-    )
+    cfg, _ = configure_training(args.config, **_settings(args))
+    change(cfg, args)
+    return cfg
+
+
+def _settings(args: Namespace) -> dict[str, Any]:
+    names = ('work_dir', 'amp', 'launcher', 'seed')
+    return {name: getattr(args, name) for name in names} | {'options': parse_options(args.cfg_options)}
+
+
+def change(cfg: Config, args: Namespace) -> None:
+    """Make the changes to a config that options of its own ask for."""
     if args.hold_out is not None:
         hold_out(cfg, args.hold_out, args.hold_out_seed)
-    return cfg, notes
 
 
 def hold_out(cfg: Config, images: int, seed: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .checks import check_lambda, check_loss
 from .consistency import isda_consistency
-from .cross_entropy import PLACEMENTS, REDUCTIONS, check_smoothing, isda_cross_entropy, mean_shift
+from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
 from .labels import check_labels, resize_labels
 from .low_rank import new_statistics
@@ -70,12 +72,8 @@ class ISDACriterion(nn.Module):
         sync: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 <= lambda_0 <= 1e6:
-            raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0}')
-        for name, value, choices in (('augment_at', augment_at, PLACEMENTS), ('reduction', reduction, REDUCTIONS)):
-            if value not in choices:
-                raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
-        check_smoothing(label_smoothing)
+        check_lambda(lambda_0)
+        check_loss(augment_at=augment_at, reduction=reduction, label_smoothing=label_smoothing)
         self.tap = ClassifierTap(classifier)
         self.tap.num_consumers = 1
         num_classes, num_features = self.tap.weight.shape
@@ -139,7 +137,7 @@ class ISDACriterion(nn.Module):
         """
         strength = self._strength(logits, progress) or 0.0
         self.statistics.to(logits.device)
-        options = dict(sample_weight=sample_weight, reduction=self.reduction)
+        options: dict[str, Any] = dict(sample_weight=sample_weight, reduction=self.reduction)
         return isda_consistency(logits, targets, self.tap.weight, self.statistics, strength, **options)
 
     def _check_call(self, logits: Tensor, labels: Tensor) -> None:
@@ -175,7 +173,7 @@ class ISDACriterion(nn.Module):
             )
         return self.lambda_0 * progress
 
-    def _options(self) -> dict:
+    def _options(self) -> dict[str, Any]:
         return dict(
             class_weight=self.weight,
             ignore_index=self.ignore_index,
@@ -187,7 +185,7 @@ class ISDACriterion(nn.Module):
     def _plain(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.dim() != 4:
             return isda_cross_entropy(logits, labels, None, **self._options())
-        placement = dict(feature_size=None, align_corners=self.align_corners)
+        placement: dict[str, Any] = dict(feature_size=None, align_corners=self.align_corners)
         return upsampled_cross_entropy(logits, labels, None, None, **placement, **self._options())
 
     def _update(self, source: ClassifierPass, labels: Tensor) -> Tensor:
@@ -219,7 +217,7 @@ class ISDACriterion(nn.Module):
             return isda_cross_entropy(logits, labels, shift, **options)
         seen = upsampling_of(logits, source)
         align_corners = self.align_corners if seen is None else seen
-        placement = dict(feature_size=size, align_corners=align_corners)
+        placement: dict[str, Any] = dict(feature_size=size, align_corners=align_corners)
         return upsampled_cross_entropy(logits, labels, shift, source, **placement, **options)
 
     def extra_repr(self) -> str:

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .precision import full_precision
+from .statistics import ClassCovariance
 
 JITTER = 1e-6  # of the mean variance: covariances of few samples are singular
 
 
 def sample_directions(
-    statistics: nn.Module, labels: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None
+    statistics: ClassCovariance, labels: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None
 ) -> Tensor:
     r"""Draw directions :math:`\delta \sim N(0, \Sigma_y)` for the features of given labels.
 

@@ -67,7 +67,7 @@ def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 25
     return labels.masked_fill(invalid, ignore_index), suspect
 
 
-def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
     """Brings label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
 
     Args:

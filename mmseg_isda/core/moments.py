@@ -27,7 +27,7 @@ class ClassMoments(NamedTuple):
         classes: (K,) the classes that the rows of a full ``covariance`` belong to.
     """
 
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # not the method of tuples
     mean: Tensor
     covariance: Tensor
     classes: Tensor

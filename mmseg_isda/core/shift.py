@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_strength
 from .precision import full_precision
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
             f'covariance must have shape ({classes}, {size}), ({classes}, {size}, {size}) or 1 in place of {classes} '
             f'for a weight of shape {tuple(weight.shape)}, got {shape}'
         )
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
 
 
 def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
@@ -259,11 +259,11 @@ class _AddShift(torch.autograd.Function):
         ctx.shift_dtype = shift.dtype
         if logits is None:
             return shifted
-        return (
-            shifted.add_(logits)
-            if shifted.dtype == torch.promote_types(shifted.dtype, logits.dtype)
-            else shifted + logits
-        )
+        if shifted.dtype != torch.promote_types(shifted.dtype, logits.dtype):
+            return shifted + logits
+        # Past autograd: torch.compile of PyTorch 2.11 loses the gradient of a result that was changed in place.
+        shifted.detach().add_(logits.detach())
+        return shifted
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from copy import deepcopy
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ VIEWS = (
 )
 PERMUTATIONS = ('PermuteBackward0', 'TransposeBackward0', 'CloneBackward0')
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Classifier: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 class ClassifierPass:
@@ -61,7 +63,7 @@ class ClassifierTap:
 
     def __init__(self, classifier: nn.Module, name: str = 'classifier') -> None:
         _check_classifier(classifier, name)
-        self.classifier, self.name = classifier, name
+        self.classifier, self.name = cast(Classifier, classifier), name
         self.num_consumers = 0
         self._passes: deque[ClassifierPass] = deque(maxlen=PASSES_TO_KEEP)
         self._num_passes = 0
@@ -75,7 +77,7 @@ class ClassifierTap:
         return self.classifier.weight.flatten(1)
 
     @torch.compiler.disable
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _keep(self, module: Classifier, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if not module.training or not torch.is_grad_enabled() or output.grad_fn is None:
             return
         if self._must_verify:
@@ -84,10 +86,10 @@ class ClassifierTap:
         while self._passes and self._passes[0].number <= self._last_taken:
             self._passes.popleft()
         self._num_passes += 1
-        maps = (inputs[0], output)
+        features, logits = inputs[0], output
         if isinstance(module, nn.Linear):
-            maps = tuple(tensor.movedim(-1, 1) if tensor.dim() > 2 else tensor for tensor in maps)
-        self._passes.append(ClassifierPass(*maps, output.grad_fn, self._num_passes))
+            features, logits = (x.movedim(-1, 1) if x.dim() > 2 else x for x in (features, logits))
+        self._passes.append(ClassifierPass(features, logits, output.grad_fn, self._num_passes))
 
     def find(self, logits: Tensor) -> ClassifierPass:
         """Return the pass that the logits of a loss come from, found in their autograd graph.
@@ -182,7 +184,7 @@ def upsampling_of(logits: Tensor, source: ClassifierPass) -> bool | None:
         return None
     before = node.next_functions[0][0]
     is_direct = source.node in (before, without_views(before), without_views(before, PERMUTATIONS))
-    return bool(node._saved_align_corners) if is_direct else None
+    return bool(node._saved_align_corners) if is_direct else None  # type: ignore[attr-defined]
 
 
 def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
@@ -201,7 +203,7 @@ def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
     node = logits.grad_fn
     while node is not None and len(sizes) < NODES_TO_SEARCH:
         if node.name() == 'UpsampleBilinear2DBackward0':
-            sizes.append(tuple(node._saved_self_sym_sizes[2:]))
+            sizes.append(tuple(node._saved_self_sym_sizes[2:]))  # type: ignore[attr-defined]
         node = node.next_functions[0][0] if node.next_functions else None
     for size in sizes:
         if size[0] * size[1] == source.size[0]:
@@ -253,7 +255,7 @@ def is_classifier(module: object) -> bool:
     return isinstance(module, CONVOLUTIONS) and _is_pointwise(module)
 
 
-def _is_pointwise(convolution: nn.Module) -> bool:
+def _is_pointwise(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
     one = {1}
     return (
         convolution.groups == 1
@@ -282,7 +284,7 @@ def _check_classifier(classifier: nn.Module, name: str) -> None:
             f'{name} must be a linear layer or a 1x1 convolution, whose weight ISDA reads, got {classifier!r}. Name '
             f'the right module by classifier=... of the loss'
         )
-    weight = classifier.weight
+    weight = cast(Tensor, classifier.weight)
     if weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id'):
         raise TypeError(
             f'the weight of {name} is sharded over processes (FSDP, DeepSpeed ZeRO-3), which ISDA does not support: '
@@ -296,7 +298,7 @@ def _check_classifier(classifier: nn.Module, name: str) -> None:
 
 
 @torch.no_grad()
-def _verify(module: nn.Module, features: Tensor, output: Tensor, name: str) -> None:
+def _verify(module: Classifier, features: Tensor, output: Tensor, name: str) -> None:
     """A subclass may do more than its base, such as normalize its weight: compare a few rows, once.
 
     Raises:

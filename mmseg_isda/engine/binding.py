@@ -42,7 +42,7 @@ def is_tapped_loss(kind: type) -> bool:
 def tapped_losses(model: nn.Module) -> Iterator[tuple[str, TappedLoss]]:
     """Yield each loss of this package within a model, with its path."""
     for path, module in model.named_modules():
-        if is_tapped_loss(type(module)):
+        if is_tapped_loss(type(module)):  # type: ignore[arg-type]
             yield path, module
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -125,4 +126,4 @@ class ISDAHook(Hook):
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model

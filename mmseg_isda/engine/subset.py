@@ -17,7 +17,7 @@ from ..errors import OptionError
 PARTS = ('chosen', 'rest')
 
 
-def choose(labels: Sequence[int], num_images: int, seed: int) -> np.ndarray:
+def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int) -> np.ndarray:
     """Return the sorted indices of ``num_images`` items, equally many of each class.
 
     Where ``num_images`` is not a multiple of the number of classes, some classes, drawn at random, give one item more.

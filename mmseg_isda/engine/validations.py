@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Mapping
-from numbers import Number
+from numbers import Real
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -54,7 +54,7 @@ class ValidationHistory(Hook):
         """
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):  # a validation outside training
             return
-        numbers = {key: float(value) for key, value in (metrics or {}).items() if isinstance(value, Number)}
+        numbers = {key: float(value) for key, value in (metrics or {}).items() if isinstance(value, Real)}
         if self.needs is not None and self.needs not in numbers:
             names = ', '.join(numbers) or 'none'
             raise OptionError(f'there is no metric {self.needs!r}; the metrics of this validation are: {names}')

@@ -4,5 +4,13 @@ from .datasets import CamVidDataset
 from .fused_heads import FusedLossMixin
 from .heads import SlimASPPHead
 from .losses import FusedCrossEntropyLoss, ISDASegLoss
+from .semi import MeanTeacherSegmentor
 
-__all__ = ['CamVidDataset', 'FusedCrossEntropyLoss', 'FusedLossMixin', 'ISDASegLoss', 'SlimASPPHead']
+__all__ = [
+    'CamVidDataset',
+    'FusedCrossEntropyLoss',
+    'FusedLossMixin',
+    'ISDASegLoss',
+    'MeanTeacherSegmentor',
+    'SlimASPPHead',
+]

@@ -21,8 +21,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import LOOPS, METRICS
 from prettytable import PrettyTable
 
-from ..commands.preflight import iter_datasets, type_name
-from ..commands.testing import set_pipeline, wrap_for_tta
+from ..config_tree import iter_datasets, set_pipeline, type_name, wrap_for_tta
 from ..errors import OptionError
 
 PAPER_SCALES = (0.75, 1.0, 1.25, 1.5)

@@ -10,14 +10,9 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmseg_isda.checkpoints.publishing import find_statistics, publish_checkpoint
+from mmseg_isda.checkpoints.publishing import publish_checkpoint
 from mmseg_isda.errors import CheckpointError, ExistingPathError, MissingPathError, OptionError
-
-BUFFERS = ('count', 'mean', 'covariance')
-
-
-def _statistics(prefix: str) -> dict[str, torch.Tensor]:
-    return {f'{prefix}.covariance.{name}': torch.ones(2) for name in BUFFERS}
+from tests.checkpoints.test_statistics import statistics
 
 
 @pytest.fixture
@@ -25,7 +20,7 @@ def source(tmp_path):
     history = HistoryBuffer()
     history.update(1.0)
     state = OrderedDict({'backbone.conv.weight': torch.arange(100.0)[:4]})
-    state |= _statistics('decode_head.loss_decode.1')
+    state |= statistics('decode_head.loss_decode.1')
     meta = dict(
         cfg='model = 1',
         mmengine_version='0',
@@ -38,12 +33,6 @@ def source(tmp_path):
     )  # fmt: skip
     torch.save(content, tmp_path / 'iter_2.pth')
     return tmp_path / 'iter_2.pth'
-
-
-def test_low_rank_statistics_are_found_whole():
-    """Guards their factors, 131 MB at ImageNet's size."""
-    state = _statistics('head.loss_module') | {'head.loss_module.covariance.factor': torch.ones(2)}
-    assert set(find_statistics(state | {'head.fc.factor': torch.ones(2)})) == set(state)
 
 
 def test_only_weights_and_meta_stay(source, tmp_path):
@@ -80,21 +69,6 @@ def test_nothing_is_overwritten_without_force(source, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['iter_2.pth', path.name], 'temporary files are left'
 
 
-def test_statistics_are_told_from_weights_of_like_names():
-    """A network of the user's may have a buffer named covariance.mean, which must not be lost."""
-    ours = (
-        _statistics('decode_head.loss_decode')
-        | _statistics('auxiliary_head.1.loss_decode.0')
-        | _statistics('head.loss')
-    )
-    ours |= _statistics('head.loss_module') | _statistics('decode_head.loss_decode.losses.0')
-    theirs = _statistics('backbone') | _statistics('decode_head.whitening')
-    theirs |= {'decode_head.loss_decode.covariance.scale': torch.ones(1), 'head.loss.covariance_mean': torch.ones(1)}
-    theirs |= _statistics('head.lossless_coder')
-    theirs |= {'decode_head.loss_decode.mean': torch.ones(1), 'covariance.count': torch.ones(1)}
-    assert set(find_statistics(ours | theirs)) == set(ours)
-
-
 def test_bare_state_dict(tmp_path):
     torch.save({'weight': torch.ones(1)}, tmp_path / 'bare.pth')
     published = publish_checkpoint(tmp_path / 'bare.pth', tmp_path / 'out')
@@ -110,3 +84,10 @@ def test_mistakes(source, tmp_path):
     torch.save(dict(meta={}), tmp_path / 'no_weights.pth')
     with pytest.raises(CheckpointError, match='holds no weights'):
         publish_checkpoint(tmp_path / 'no_weights.pth', tmp_path / 'out.pth')
+
+
+def test_places_that_cannot_be_written(source, tmp_path):
+    """Guards a traceback for a folder of another user, or one that is a file."""
+    (tmp_path / 'file').touch()
+    with pytest.raises(OptionError, match='cannot be written'):
+        publish_checkpoint(source, tmp_path / 'file' / 'psp.pth')

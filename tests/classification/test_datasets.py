@@ -269,5 +269,5 @@ def test_digits_without_scikit_learn(monkeypatch):
 
 def test_digits_have_two_splits():
     """Guards a misspelt split that would be the test images."""
-    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'all', got 'val'"):
         HandwrittenDigits('val')

@@ -24,7 +24,7 @@ def config(kind='full', **options):
 
 
 def statistics(runner):
-    return {k: v for k, v in runner.model.state_dict().items() if '.covariance.' in k}
+    return {k: v for k, v in runner.model.state_dict().items() if '.statistics.' in k}
 
 
 def train(tmp_path, *args, **kwargs):

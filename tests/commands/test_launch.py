@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import HistoryBuffer
-from torch import nn
 
-from mmseg_isda.checkpoints.reading import check_weights, read_checkpoint
+from mmseg_isda.commands import launch, testing
 from mmseg_isda.commands.launch import prepare_training, run_command
 from mmseg_isda.commands.preflight import check_data, check_options
-from mmseg_isda.engine import launch, testing
-from mmseg_isda.errors import CheckpointError, ExistingPathError, MissingPathError, OptionError
+from mmseg_isda.errors import ExistingPathError, MissingPathError, OptionError
 from tests.tiny import tiny_settings, write_config, write_dataset
 
 
@@ -229,35 +224,6 @@ def test_data_that_is_not_on_this_disk(kind, root, options):
     check_data(_loader(kind, root, **options), ('train_dataloader', 'val_dataloader'))
 
 
-def test_missing_pretrained_weights(prepare):
-    weights = dict(type='Pretrained', checkpoint='pretrained/resnet101_csail.pth')
-    with pytest.raises(MissingPathError, match=r'resnet101_csail.*convert_csail_resnet.*backbone\.init_cfg=None'):
-        prepare(options={'model.backbone.init_cfg': weights})
-
-
-def test_resume_of_what_is_not_there(prepare, tmp_path):
-    with pytest.raises(MissingPathError, match='--resume'):
-        prepare(resume=str(tmp_path / 'gone.pth'))
-    assert any('beginning' in note for note in prepare(resume='auto')[1])
-    (tmp_path / 'work').mkdir()
-    (tmp_path / 'work' / 'last_checkpoint').write_text(str(tmp_path / 'work' / 'iter_9.pth'))
-    with pytest.raises(MissingPathError, match=r'last_checkpoint names.*iter_9\.pth'):
-        prepare(resume='auto')
-
-
-def test_resume_of_published_weights(prepare, tmp_path):
-    """They hold no state of training; MMEngine fails with a KeyError."""
-    torch.save(dict(meta={}, state_dict={'a': torch.ones(1)}), tmp_path / 'weights.pth')
-    with pytest.raises(CheckpointError, match=r'no message_hub.*load_from='):
-        prepare(resume=str(tmp_path / 'weights.pth'))
-
-
-def test_old_run_is_named(prepare, tmp_path):
-    (tmp_path / 'work').mkdir()
-    (tmp_path / 'work' / 'iter_2.pth').touch()
-    assert any('iter_2.pth' in note and 'replaced' in note for note in prepare()[1])
-
-
 def test_user_errors_end_a_command_in_one_line(capsys):
     """A traceback hides what to do; other errors must keep theirs."""
 
@@ -269,94 +235,6 @@ def test_user_errors_end_a_command_in_one_line(capsys):
     with pytest.raises(ValueError, match='a bug'):
         run_command(lambda: fail(ValueError('a bug')))
     assert run_command(lambda: None) == 0
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
-
-
-def _training_checkpoint() -> dict:
-    history = HistoryBuffer()
-    history.update(0.5)
-    hub = dict(log_scalars={'train/loss': history}, runtime_info={'lr': np.float64(0.1), 'n': np.int64(3)})
-    return dict(meta=dict(iter=2), state_dict={'a': torch.ones(2)}, message_hub=hub)
-
-
-def test_log_histories_are_read_without_running_code(tmp_path):
-    """PyTorch 2.6 refuses MMEngine's log buffers, so that training could not be resumed."""
-    torch.save(_training_checkpoint(), tmp_path / 'iter_2.pth')
-    hub = read_checkpoint(tmp_path / 'iter_2.pth')['message_hub']
-    assert hub['log_scalars']['train/loss'].mean() == 0.5
-    assert hub['runtime_info'] == {'lr': 0.1, 'n': 3}
-
-
-def test_checkpoint_of_the_other_numpy(tmp_path):
-    """NumPy 2 renamed numpy.core: a run begun under one version must go on under the other."""
-    for name in ('numpy.core', 'numpy._core'):
-        torch.save(_training_checkpoint(), tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
-        content = (tmp_path / 'a.pth').read_bytes()
-        other = content.replace(b'cnumpy._core.', b'cnumpy.core.').replace(b'cnumpy.core.', f'c{name}.'.encode())
-        assert f'c{name}.multiarray'.encode() in other
-        (tmp_path / 'b.pth').write_bytes(other)
-        assert read_checkpoint(tmp_path / 'b.pth')['message_hub']['log_scalars']['train/loss'].max() == 0.5
-
-
-class _Code:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, 'w')
-
-
-class _Attribute:
-    def __reduce__(self):
-        return getattr, (HistoryBuffer, '__init__')
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    """A checkpoint of a stranger must not open a file, nor reach beyond the four methods of a log buffer."""
-    for kind, save in (
-        ('zip', torch.save),
-        ('plain', lambda content, path: path.write_bytes(pickle.dumps(content, 2))),
-    ):
-        save({'state_dict': _Code(str(tmp_path / 'ran'))}, tmp_path / f'{kind}.pth')
-        with pytest.raises(CheckpointError, match='could run code'):
-            read_checkpoint(tmp_path / f'{kind}.pth')
-    torch.save({'state_dict': _Attribute()}, tmp_path / 'attribute.pth')
-    with pytest.raises(CheckpointError, match='could run code'):
-        read_checkpoint(tmp_path / 'attribute.pth')
-    assert not (tmp_path / 'ran').exists()
-
-
-def test_files_that_are_no_checkpoint(tmp_path):
-    torch.save(_training_checkpoint(), tmp_path / 'whole.pth')
-    whole = (tmp_path / 'whole.pth').read_bytes()
-    for content, message in (
-        (b'hello', 'is no checkpoint of PyTorch'),
-        (b'', 'is empty'),
-        (whole[: len(whole) // 2], 'is cut short'),
-        (b'\x80\x02', 'damaged or cut short|could run code'),
-    ):
-        (tmp_path / 'file.pth').write_bytes(content)
-        with pytest.raises(CheckpointError, match=message):
-            read_checkpoint(tmp_path / 'file.pth')
-    with pytest.raises(MissingPathError, match='is a folder'):
-        read_checkpoint(tmp_path)
-    torch.save([1], tmp_path / 'list.pth')
-    with pytest.raises(CheckpointError, match='got list'):
-        read_checkpoint(tmp_path / 'list.pth')
-
-
-def test_checkpoint_of_another_network(tmp_path):
-    """The host loads what fits and scores the rest at random."""
-    model = nn.Sequential(nn.Linear(2, 3))
-    torch.save(model.state_dict(), tmp_path / 'a.pth')
-    check_weights(model, tmp_path / 'a.pth')
-    check_weights(nn.ModuleDict({'module': model}), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'0\.weight: \(3, 2\) in the file, \(3, 4\) in the model'):
-        check_weights(nn.Sequential(nn.Linear(4, 3)), tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='of another network'):
-        check_weights(nn.ModuleDict({'other': model}), tmp_path / 'a.pth')
 
 
 # --- testing ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,16 @@ def test_a_pair_of_configs_differs_in_the_loss_alone(comparison):
 
 
 @pytest.mark.parametrize('comparison', DEMOS.values(), ids=DEMOS)
+def test_the_sweep_sees_that_the_test_images_are_kept_back(comparison):
+    """Wrappers choose different parts of one set; the sweep once took the set itself for both."""
+    from mmseg_isda.commands.sweep import _without_pipelines
+
+    cfg = load(comparison.configs[0])
+    assert _without_pipelines(cfg.val_dataloader.dataset) != _without_pipelines(cfg.test_dataloader.dataset)
+    assert _without_pipelines([{'pipeline': 1, 'a': 2}]) == _without_pipelines(({'pipeline': 3, 'a': 2},))
+
+
+@pytest.mark.parametrize('comparison', DEMOS.values(), ids=DEMOS)
 def test_test_images_are_no_training_or_validation_images(comparison):
     """Scores of images that were trained on, or chosen by."""
     cfg = load(comparison.configs[0])

@@ -22,7 +22,12 @@ from torch import nn
 from mmseg_isda.engine import bind_isda_losses
 
 REPO = Path(__file__).parents[2]
-CONFIGS = sorted(path for name in ('cityscapes', 'camvid') for path in (REPO / 'configs' / name).glob('*.py'))
+CONFIGS = sorted(
+    path
+    for name in ('cityscapes', 'camvid')
+    for path in (REPO / 'configs' / name).glob('*.py')
+    if 'lite0' not in path.stem
+)
 TWINS = [path for path in CONFIGS if '_isda' in path.stem or '-isda' in path.stem]
 PAPER = [path for path in CONFIGS if path.parent.name == 'cityscapes' and 'stock' not in path.stem]
 STOCK = [path for path in CONFIGS if 'stock' in path.stem]

@@ -14,7 +14,7 @@ from tests.segmentation import toy
 
 
 def statistics(runner):
-    return {k: v for k, v in runner.model.state_dict().items() if '.covariance.' in k}
+    return {k: v for k, v in runner.model.state_dict().items() if '.statistics.' in k}
 
 
 class Poison(Hook):

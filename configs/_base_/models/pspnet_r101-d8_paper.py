@@ -16,7 +16,7 @@ model = dict(
         depth=101,
         stem_channels=128,
         contract_dilation=False,
-        # Made by tools/convert_csail_resnet.py from MIT CSAIL's resnet101-imagenet.pth
+        # Made from MIT CSAIL's resnet101-imagenet.pth: mmseg-isda convert IN OUT --target mmseg
         init_cfg=dict(type='Pretrained', checkpoint='pretrained/resnet101_csail.pth'),
     ),
     decode_head=dict(act_cfg=act_cfg, align_corners=True, loss_decode=dict(avg_non_ignore=True)),

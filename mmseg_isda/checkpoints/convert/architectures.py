@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..reading import CheckpointError
+from ...errors import CheckpointError
 
 Shape = tuple[int, ...]
 COUNTER = 'num_batches_tracked'
@@ -58,21 +58,25 @@ class Architecture:
     tail: dict[str, Shape] = field(repr=False, default_factory=dict)
 
 
-def detect_architecture(state: Mapping[str, Tensor]) -> Architecture:
-    """Tells the network from the weights of its backbone, by the names that the toolkits share.
+def detect_architecture(state: Mapping[str, Tensor], *, stem_of_three: bool = False) -> Architecture:
+    """Tell the network from the weights of its backbone, by the names that the toolkits share.
+
+    Args:
+        state: weights.
+        stem_of_three: whether a ResNet has MIT CSAIL's stem, three convolutions of 3x3 with 64, 64, 128 channels.
 
     Raises:
         CheckpointError: if it is none of those that can be converted.
     """
     if any(key.startswith('stages.') for key in state) and 'transitions.0.conv.weight' in state:
         return _detect_densenet(state)
-    if any(key.startswith('stem.') for key in state):
+    if any(key.startswith('stem.') for key in state) and not stem_of_three:
         raise CheckpointError(
             'this ResNet has a stem of three convolutions (stem.0, stem.3, stem.6: ResNetV1c or V1d), which the '
             'ResNets here, with one convolution of 7x7, do not have; its weights cannot be converted'
         )
-    if any(re.match(r'layer1\.\d+\.', key) for key in state) and 'conv1.weight' in state:
-        return _detect_resnet(state)
+    if any(re.match(r'layer1\.\d+\.', key) for key in state) and (stem_of_three or 'conv1.weight' in state):
+        return _detect_resnet(state, stem_of_three)
     raise CheckpointError(
         'the weights are of no network that can be converted: expected a ResNet or ResNeXt (conv1, layer1 to layer4) '
         f'or a DenseNet (features.* or stem and stages), got names such as {", ".join(sorted(state)[:4]) or "none"}'
@@ -82,14 +86,8 @@ def detect_architecture(state: Mapping[str, Tensor]) -> Architecture:
 # --- ResNet, ResNeXt -------------------------------------------------------------------------------------------------
 
 
-def _detect_resnet(state: Mapping[str, Tensor]) -> Architecture:
-    stem = tuple(state['conv1.weight'].shape)
-    if len(stem) != 4 or stem[2:] != (7, 7) or 'conv2.weight' in state:
-        extra = ', then conv2' if 'conv2.weight' in state else ''
-        raise CheckpointError(
-            f'this ResNet has another stem, conv1 of shape {stem}{extra} (one for CIFAR, or of MIT CSAIL): only those '
-            f'with one convolution of 7x7 can be converted'
-        )
+def _detect_resnet(state: Mapping[str, Tensor], stem_of_three: bool) -> Architecture:
+    base = 64 if stem_of_three else _stem_channels(state)
     depths = tuple(_count(state, rf'layer{stage}\.(\d+)\.') for stage in (1, 2, 3, 4))
     bottleneck = any(re.match(r'layer1\.\d+\.conv3\.weight', key) for key in state)
     depth = _DEPTHS.get((bottleneck, depths))
@@ -99,11 +97,12 @@ def _detect_resnet(state: Mapping[str, Tensor]) -> Architecture:
             f'layer1 to layer4 have {", ".join(map(str, depths))} {kind} blocks, as no ResNet-18, 34, 50, 101 or 152 '
             f'has; the file is of another network, or incomplete'
         )
-    base = stem[0]
     groups, width = _groups(state, base) if bottleneck else (1, base)
     if groups == 1 and width != base:
         raise CheckpointError(f'this is a wide ResNet-{depth} (bottlenecks of {width} instead of {base} channels), '
                               f'which the toolkits do not have')  # fmt: skip
+    if groups > 1 and stem_of_three:
+        raise CheckpointError('this is a ResNeXt with a stem of three convolutions, which the toolkits do not have')
     settings: dict[str, Any] = dict(type='ResNet' if groups == 1 else 'ResNeXt', depth=depth)
     name = f'resnet{depth}'
     if groups > 1:
@@ -113,8 +112,30 @@ def _detect_resnet(state: Mapping[str, Tensor]) -> Architecture:
     if base != 64:
         name += f'_base{base}'
         settings |= dict(stem_channels=base, base_channels=base)
-    shapes = _resnet_shapes(base, depths, bottleneck, groups, width)
+    if stem_of_three:
+        name += '_csail'
+        settings |= dict(type='ResNetV1c', stem_channels=128)
+    stem = _stem_of_three() if stem_of_three else {'conv1.weight': (base, 3, 7, 7), **_norm('bn1', base)}
+    shapes = stem | _stage_shapes(128 if stem_of_three else base, base, depths, bottleneck, groups, width)
     return Architecture(name, settings, base * 8 * (4 if bottleneck else 1), shapes)
+
+
+def _stem_channels(state: Mapping[str, Tensor]) -> int:
+    stem = tuple(state['conv1.weight'].shape)
+    if len(stem) != 4 or stem[2:] != (7, 7) or 'conv2.weight' in state:
+        extra = ', then conv2' if 'conv2.weight' in state else ''
+        raise CheckpointError(
+            f'this ResNet has another stem, conv1 of shape {stem}{extra} (one for CIFAR, say): only those with one '
+            f'convolution of 7x7, or with the three of MIT CSAIL, can be converted'
+        )
+    return stem[0]
+
+
+def _stem_of_three() -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
+    for number, (out, channels) in ((0, (64, 3)), (3, (64, 64)), (6, (128, 64))):
+        shapes |= {f'stem.{number}.weight': (out, channels, 3, 3), **_norm(f'stem.{number + 1}', out)}
+    return shapes
 
 
 def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
@@ -126,9 +147,11 @@ def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
     return max(1, width // max(1, per_group)), width
 
 
-def _resnet_shapes(base: int, depths: Shape, bottleneck: bool, groups: int, width: int) -> dict[str, Shape]:
-    shapes = {'conv1.weight': (base, 3, 7, 7), **_norm('bn1', base)}
-    channels = base
+def _stage_shapes(
+    channels: int, base: int, depths: Shape, bottleneck: bool, groups: int, width: int
+) -> dict[str, Shape]:
+    """Shapes of the four stages; ``channels`` enter the first."""
+    shapes: dict[str, Shape] = {}
     for stage, depth in enumerate(depths):
         planes, inner = base * 2**stage, width * 2**stage
         out = planes * 4 if bottleneck else planes

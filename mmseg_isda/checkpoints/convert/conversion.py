@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import OptionError, UserError
+from ...errors import CheckpointError, OptionError
 from ...files import move_into_place, refuse_replacing, save_tensors, sha256_of, temporary_beside
 from ...version import __version__
-from ..publishing import find_statistics, plain_data
-from ..reading import CheckpointError, read_checkpoint, state_dict_of
+from ..publishing import plain_data
+from ..reading import read_checkpoint, state_dict_of
+from ..statistics import find_statistics
 from .architectures import COUNTER, Architecture, Shape, detect_architecture
 from .lite import detect_lite, shared_names
 from .names import describe_source, detect_source, shared_name, strip_wrappers
@@ -78,15 +79,16 @@ class Conversion:
 
 
 def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | None = None) -> Conversion:
-    """Renames the weights of a ResNet, ResNeXt or DenseNet for a toolkit; kind of source and network are found out.
+    """Rename the weights of a ResNet, ResNeXt or DenseNet for a toolkit; kind of source and network are found out.
 
     Args:
-        state: weights named as MMPretrain (``backbone.*``, ``head.fc.*``), torchvision or the authors name them.
+        state: weights named as MMPretrain (``backbone.*``, ``head.fc.*``), torchvision, the authors or MIT CSAIL (a
+            stem of ``conv1``, ``conv2``, ``conv3``; for ``'mmseg'``) name them.
         target: ``'mmdet'`` or ``'mmseg'`` for a backbone, ``'mmpretrain'`` for a classifier.
         arch: the network that it must be, such as ``'resnet50'``; None takes whichever it is.
 
     Raises:
-        OptionError: if ``target`` is unknown.
+        OptionError: if ``target`` is unknown, or does not have the network.
         CheckpointError: if the network is another one than ``arch`` or none of those that can be converted; if a name
             is missing, has another shape, or is unknown within the network; if a weight is no finite number.
     """
@@ -100,9 +102,14 @@ def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | Non
     else:
         names = {key: shared_name(short[key], kind) for key in state}
     network = {name: state[key] for key, name in names.items() if name is not None}
-    architecture = (detect_lite if kind == 'efficientnet' else detect_architecture)(network)
+    if kind == 'efficientnet':
+        architecture = detect_lite(network)
+    else:
+        architecture = detect_architecture(network, stem_of_three=kind == 'csail')
     if arch is not None and arch != architecture.name:
         raise CheckpointError(f'the weights are of {architecture.name}, not of {arch}')
+    if kind == 'csail' and target != 'mmseg':
+        raise OptionError(f"MIT CSAIL's weights fit MMSegmentation's ResNetV1c: give --target mmseg, got {target}")
     wanted = architecture.shapes | (_classifier_shapes(network, architecture) if target == 'mmpretrain' else {})
     dropped = _reasons(state, names, short, target, architecture)
     mapped = {key: name for key, name in names.items() if key not in dropped}
@@ -131,7 +138,7 @@ def convert_checkpoint(
     arch: str | None = None,
     force: bool = False,
 ) -> Conversion:
-    """Reads a checkpoint, renames its weights and writes a file for ``init_cfg=dict(type='Pretrained', ...)``.
+    """Read a checkpoint, rename its weights and write a file for ``init_cfg=dict(type='Pretrained', ...)``.
 
     The file holds CPU tensors and plain data alone; its ``meta`` names the source, its SHA-256 and the network.
 
@@ -146,7 +153,7 @@ def convert_checkpoint(
         MissingPathError: if there is no ``source``.
         CheckpointError: if it is damaged, holds code, or :func:`convert_weights` refuses it.
         ExistingPathError: if ``target_file`` exists and ``force`` is not given.
-        OptionError: if ``target_file`` is a folder or ``source`` itself, or cannot be written.
+        OptionError: if ``target_file`` is a folder or ``source`` itself, or cannot be written, or ``target`` is wrong.
     """
     source, path = Path(source), Path(target_file)
     _check_place(source, path, force)
@@ -158,14 +165,9 @@ def convert_checkpoint(
         raise CheckpointError(text if text.startswith(str(source)) else f'{source}: {text}') from error
     done = replace(done, dropped=done.dropped | _other_entries(checkpoint))
     meta = _meta(done, source, checkpoint)
-    try:
-        with temporary_beside(path) as temporary:
-            save_tensors(dict(meta=meta, state_dict=done.state_dict), temporary)
-            move_into_place(temporary, path, force)
-    except UserError:
-        raise
-    except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
-        raise OptionError(f'{path} cannot be written: {error}') from error
+    with temporary_beside(path) as temporary:
+        save_tensors(dict(meta=meta, state_dict=done.state_dict), temporary)
+        move_into_place(temporary, path, force)
     return done
 
 
@@ -299,7 +301,7 @@ def _advice(architecture: Architecture, target: str) -> list[str]:
             "the backbone is MMPretrain's: type='mmpretrain.DenseNet', with "
             "custom_imports=dict(imports=['mmpretrain.models'])"
         ]
-    if target == 'mmseg':
+    if target == 'mmseg' and architecture.settings['type'] != 'ResNetV1c':
         return [
             f"the backbone is type='{architecture.settings['type']}', with one convolution of 7x7 as stem; "
             f"MMSegmentation's usual ResNetV1c has another stem, which these weights do not fit"

@@ -12,12 +12,15 @@ _SOURCES = {
     'torchvision': "a state dict with torchvision's names",
     'efficientnet': "a state dict with efficientnet_pytorch's names",
     'toolkit': 'a backbone of MMDetection, MMSegmentation or MMPretrain',
+    'csail': "MIT CSAIL's weights, with a stem of three convolutions",
 }
 # DenseNet as torchvision and the authors name it; older files write norm.1 for norm1.
 _LAYER = re.compile(r'features\.denseblock(\d+)\.denselayer(\d+)\.(norm|conv)\.?([12])\.(\w+)')
 _TRANSITION = re.compile(r'features\.transition(\d+)\.(norm|conv)\.(\w+)')
 _STEM = re.compile(r'features\.(conv|norm)0\.(\w+)')
 _LAST_NORM = re.compile(r'features\.norm(?:5|_final)\.(\w+)')
+# CSAIL's stem, as MMSegmentation's ResNetV1c numbers it.
+_STEM_OF_THREE = {'conv1': 0, 'bn1': 1, 'conv2': 3, 'bn2': 4, 'conv3': 6, 'bn3': 7}
 # What a network's own modules are called: an unknown tensor there means another network, elsewhere something beside it.
 _OWN = re.compile(r'(?:conv\d|bn\d|layer\d|stem|stages|transitions|features|fc|classifier)\.')
 
@@ -38,6 +41,8 @@ def detect_source(keys: Iterable[str]) -> str:
         return 'efficientnet'
     if any(key.startswith('backbone.') for key in keys):
         return 'mmpretrain'
+    if any(key.startswith('conv3.') for key in keys):
+        return 'csail'
     if any(key.startswith('stages.') for key in keys) or not any(key.startswith(('fc.', 'features.')) for key in keys):
         return 'toolkit'
     return 'torchvision'
@@ -56,6 +61,9 @@ def shared_name(key: str, source: str) -> str | None:
         return key.removeprefix('head.') if re.fullmatch(r'head\.fc\.(weight|bias)', key) else None
     if not _OWN.match(key):
         return None
+    module, _, rest = key.partition('.')
+    if source == 'csail' and module in _STEM_OF_THREE:
+        return f'stem.{_STEM_OF_THREE[module]}.{rest}'
     key = re.sub(r'^classifier\.', 'fc.', key)
     return _densenet_name(key) if key.startswith('features.') else key
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ class BandedPass:
         self.waits = _waits(logits.device)
         self.num_classes = classes = logits.shape[1]
         self.class_weight_sum = classes if class_weight is None else class_weight.sum()
-        new = {'dtype': compute_dtype(logits), 'device': logits.device}
+        new: dict[str, Any] = {'dtype': compute_dtype(logits), 'device': logits.device}
         self.vertical, self.horizontal = (
             _axis(old, size, settings.align_corners, **new)
             for old, size in zip(logits.shape[2:], labels.shape[1:], strict=True)

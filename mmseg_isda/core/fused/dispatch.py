@@ -29,7 +29,7 @@ def upsampled_cross_entropy(
     shift: Tensor | None,
     source: ClassifierPass | None,
     *,
-    feature_size: tuple[int, int] | None,
+    feature_size: tuple[int, ...] | None,
     align_corners: bool,
     fused: bool | str = 'auto',
     name: str = 'the classifier',

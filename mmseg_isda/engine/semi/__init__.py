@@ -5,6 +5,8 @@ Names are those of MMDetection's semi-supervised code where the same thing is me
 
 from .branches import MultiBranch, MultiBranchDataPreprocessor
 from .sampler import MultiSourceSampler
+from .splits import split_names
+from .student import StudentMixin
 from .teacher import MeanTeacherHook, batch_statistics_only
 from .terms import RampUp, SemiTrainCfg, consistency_term, rampup
 
@@ -15,7 +17,9 @@ __all__ = [
     'MultiSourceSampler',
     'RampUp',
     'SemiTrainCfg',
+    'StudentMixin',
     'batch_statistics_only',
     'consistency_term',
     'rampup',
+    'split_names',
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.dataset import Compose
 from mmengine.model import BaseDataPreprocessor
-from mmengine.registry import MODELS, TRANSFORMS
+from mmengine.registry import MODELS, TRANSFORMS, Registry
 from torch import nn
 
 SUP, TEACHER, STUDENT = 'sup', 'unsup_teacher', 'unsup_student'
@@ -41,7 +41,11 @@ class MultiBranch:
         }
 
     def __call__(self, results: dict) -> dict | None:
-        packed = {name: pipeline(deepcopy(results)) for name, pipeline in self.branch_pipelines.items()}
+        last = list(self.branch_pipelines)[-1]
+        packed = {
+            name: pipeline(results if name == last else deepcopy(results))
+            for name, pipeline in self.branch_pipelines.items()
+        }
         if None in packed.values():
             return None  # The data set draws another sample.
         keys = {key for view in packed.values() for key in view}
@@ -63,7 +67,7 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
     def __init__(self, data_preprocessor: dict | nn.Module, stack: bool = False) -> None:
         super().__init__()
         is_built = isinstance(data_preprocessor, nn.Module)
-        self.data_preprocessor = data_preprocessor if is_built else MODELS.build(data_preprocessor)
+        self.data_preprocessor: Any = data_preprocessor if is_built else MODELS.build(data_preprocessor)
         self.stack = stack
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -91,16 +95,19 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         return {key: {name: view[key] for name, view in done.items()} for key in ('inputs', 'data_samples')}
 
 
-def with_branches(data_preprocessor: dict | nn.Module, default_type: str, **options: Any) -> nn.Module:
+def with_branches(
+    data_preprocessor: dict | nn.Module | None, registry: Registry, default_type: str, **options: Any
+) -> nn.Module:
     """Return a data preprocessor as it is if it knows branches, else wrapped in one that does.
 
     Args:
         data_preprocessor: config or module.
+        registry: of the toolkit's models.
         default_type: type of a config that names none.
         **options: of :class:`MultiBranchDataPreprocessor`.
     """
     if not isinstance(data_preprocessor, nn.Module):
-        data_preprocessor = MODELS.build(dict(data_preprocessor, type=data_preprocessor.get('type', default_type)))
+        data_preprocessor = registry.build({'type': default_type, **(data_preprocessor or {})})
     if isinstance(data_preprocessor, MultiBranchDataPreprocessor):
         return data_preprocessor
     return MultiBranchDataPreprocessor(data_preprocessor, **options)

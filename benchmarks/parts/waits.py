@@ -1,0 +1,105 @@
+"""How often an iteration makes the host wait for the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import criterion
+import head_cost
+import torch
+import train_step
+from measure import Call
+
+from tests.waits import host_waits
+
+from . import NOT_TRIED, Report, Settings, Verdict, judged
+
+CLAIMS = {
+    'waits diagonal': 'With diagonal covariances the host never waits, from the classifier on, forward and backward.',
+    'waits full': 'With full covariances it waits 5 times and once an image.',
+    'waits toolkits': 'In a head of MMSegmentation or MMPretrain, diagonal covariances add no wait to cross entropy.',
+    'waits iteration': 'In a whole iteration they add none but what ISDAHook reads once it is over: 3 values a head.',
+}
+READS_OF_HOOK = 3  # the shift, the batches skipped, a bad label
+
+
+def count(call: Call, device: str) -> Counter[str]:
+    """Return the places where a call waits and how often, after a call to warm up.
+
+    On the CPU, where nothing waits, what would wait on an accelerator is counted.
+    """
+    call()
+    if device == 'cpu':
+        with host_waits() as seen:
+            call()
+        return seen
+    torch.cuda.synchronize()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        torch.cuda.set_sync_debug_mode('warn')
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+    syncs = [warning for warning in caught if 'synchronizing' in str(warning.message)]
+    return Counter(f'{"/".join(warning.filename.split("/")[-3:])}:{warning.lineno}' for warning in syncs)
+
+
+def _cases(quick: bool) -> Iterator[tuple[str, str, str, Call | None]]:
+    """Yield kind of table, case and variant."""
+    for case in ('N2C5A8', 'N9C5A8-vectors') if quick else ('N2C19', 'N64C1000A2048-vectors'):
+        for variant in criterion.variants(case):
+            yield 'criterion', case, variant, criterion.step
+    wanted = ('cross entropy', 'ISDA', 'ISDA, fused head', 'ISDA full', 'ISDA, diagonal', 'ISDA, full')
+    toolkits = {'mmseg': ('N2C5A8' if quick else 'N2C19', 'pspnet_r18-2x64'), 'mmpretrain': ('resnet32', 'resnet32')}
+    for package, cases in toolkits.items():
+        if not find_spec(package):
+            continue
+        for kind, benchmark, case in zip(('head', 'step'), (head_cost, train_step), cases, strict=True):
+            for variant in benchmark.BENCHMARK.variants(case):
+                if variant in wanted:
+                    yield kind, case, variant, benchmark.BENCHMARK.step
+
+
+def run(settings: Settings) -> Report:
+    """Count the waits of every loss."""
+    figures: dict[str, dict[str, dict[str, int]]] = {}
+    print(f'\n{"":32} {"":24} waits  where')
+    for kind, case, variant, step in _cases(settings.quick):
+        seen = count(step(case, variant, settings.device), settings.device)
+        figures.setdefault(f'{kind} {case}', {})[variant] = dict(seen)
+        places = ', '.join(f'{number} x {place}' for place, number in seen.most_common(4))
+        print(f'{kind + " " + case:32} {variant:24} {seen.total():5}  {places}', flush=True)
+    if settings.device == 'cpu':
+        why = 'on the CPU the code takes another way, which may read values; tests/benchmarks/test_waits.py tries it'
+        return Report(dict.fromkeys(CLAIMS, Verdict(NOT_TRIED, why)), figures)
+    return Report(_verdicts(figures), figures)
+
+
+def _verdicts(figures: dict) -> dict[str, Verdict]:
+    totals = {name: {variant: sum(seen.values()) for variant, seen in rows.items()} for name, rows in figures.items()}
+
+    def added(kind: str, allowed: int) -> Verdict:
+        """Compare the diagonal variants of a kind of table with cross entropy."""
+        found = {
+            f'{name}, {variant}': number - rows['cross entropy']
+            for name, rows in totals.items()
+            for variant, number in rows.items()
+            if name.startswith(kind) and 'full' not in variant and 'low rank' not in variant
+        }
+        if not found:
+            return Verdict(NOT_TRIED, 'neither MMSegmentation nor MMPretrain is installed')
+        worst = max(found, key=found.get)
+        return judged(found[worst] <= allowed, f'{len(found)} cases; {worst}: {found[worst]} beyond cross entropy')
+
+    images = 2
+    full = totals['criterion N2C19']['ISDA, full']
+    return {
+        'waits diagonal': added('criterion', 0),
+        'waits full': judged(full <= 5 + images, f'{full} times for {images} images'),
+        'waits toolkits': added('head', 0),
+        'waits iteration': added('step', 2 * READS_OF_HOOK),
+    }

@@ -1,0 +1,23 @@
+# Few CamVid images at a quarter of their size, kept in memory; each seed of tools/train.py draws its own.
+_base_ = './camvid_180x240.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        num_images=32,
+        dataset=dict(
+            pipeline=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations'),
+                dict(type='Resize', scale=(120, 90), keep_ratio=True),
+            ]
+        ),
+    )
+)
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(120, 90), keep_ratio=True),
+    dict(type='LoadAnnotations'),  # after Resize: scored at full size
+    dict(type='PackSegInputs'),
+]
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,3 @@
+_base_ = './deeplabv3_64-images.py'
+
+model = dict(decode_head=dict(loss_decode=dict(type='ISDASegLoss', lambda_0=0.5)))

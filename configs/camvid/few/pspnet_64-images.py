@@ -1,0 +1,3 @@
+_base_ = './pspnet_32-images.py'
+
+train_dataloader = dict(dataset=dict(num_images=64))

@@ -1,0 +1,3 @@
+_base_ = './pspnet_isda_32-images.py'
+
+model = dict(decode_head=dict(loss_decode=dict(covariance='full')))

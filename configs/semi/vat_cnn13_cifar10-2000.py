@@ -1,0 +1,3 @@
+_base_ = './vat_cnn13_cifar10-4000.py'
+
+train_dataloader = dict(dataset=dict(num_labeled=2000))

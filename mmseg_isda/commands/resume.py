@@ -1,0 +1,234 @@
+"""What a training goes on from or starts from, and the folder that it has to itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from mmengine.config import Config
+
+from ..checkpoints.guard import guard_process
+from ..checkpoints.reading import RESUME_ENTRIES, check_resumable, peek_checkpoint, read_checkpoint
+from ..errors import CheckpointError, ExistingPathError, InterruptionError, OptionError
+from ..files import check_file, is_remote, read_class_weight, remove_leftovers
+from ..toolkits import find_hint
+from .preflight import iter_dicts, type_name
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = '.lock'
+_locks: dict[Path, TextIO] = {}  # open for the life of the process, whose end releases them, however it ends
+
+
+def guard_files(cfg: Config) -> None:
+    """See that no file that a config names runs code when it is read.
+
+    Files of class weights are read here and now, and their numbers take the place of their names.
+
+    Raises:
+        UserError: if such a file is missing, or could run code.
+    """
+    guard_process()
+    for _, node in iter_dicts(cfg.get('model') or {}):
+        if isinstance(node.get('class_weight'), (str, Path)):
+            node['class_weight'] = read_class_weight(node['class_weight'])
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Read the local files of weights that a model is to start from.
+
+    Raises:
+        MissingPathError: naming the missing file and the setting.
+        CheckpointError: if one is no checkpoint, is damaged, or could run code.
+    """
+    for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
+        key = 'checkpoint' if type_name(node.get('type')) in ('Pretrained', 'PretrainedInit') else 'pretrained'
+        source = node.get(key)
+        if isinstance(source, (str, Path)) and not is_remote(source):
+            setting = where if key == 'checkpoint' else f'{where}.{key}'
+            hints = [find_hint(str(source)), f'to start without it: --cfg-options {setting}=None']
+            read_checkpoint(check_file(source, f'pretrained weights ({where}):', '; '.join(filter(None, hints))))
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+def lock_work_dir(work_dir: str | os.PathLike) -> None:
+    """Keep other trainings out of a folder until this process ends, and remove what a killed one has left half written.
+
+    The lock belongs to the process: a killed run leaves none behind, its data loaders' processes hold none. Where the
+    system has no such locks (Windows, some network drives), nothing is locked.
+
+    Raises:
+        OptionError: if another run has the folder, or it cannot be written.
+    """
+    folder = Path(work_dir).absolute()
+    if folder.resolve() in _locks:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open('a+', encoding='utf-8')
+    except OSError as error:
+        raise OptionError(f'--work-dir {work_dir} cannot be written: {error.strerror}') from error
+    if fcntl is None:
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.seek(0)
+        raise OptionError(
+            f'another run trains in {work_dir} ({file.read().strip()}): wait for its end, or name another --work-dir'
+        ) from None
+    except OSError:
+        return
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
+    file.flush()
+    _locks[folder.resolve()] = file
+    remove_leftovers(folder)
+
+
+# --- checkpoints in it -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class _Saved:
+    """A training checkpoint; the newest is the greatest. Files of the best weights lack the optimizer's state."""
+
+    has_optimizer: bool
+    iteration: int
+    written: float
+    path: Path
+
+
+def find_saved(cfg: Config) -> tuple[list[Path], dict[Path, str]]:
+    """Look for checkpoints of an earlier run in the work dir and in the ``out_dir`` of CheckpointHook.
+
+    Returns:
+        Those that training could go on from, newest first, by what their entries say; and {unreadable file: reason}.
+    """
+    saved, damaged = [], {}
+    for path in _candidates(cfg):
+        try:
+            checkpoint = peek_checkpoint(path)
+        except CheckpointError as error:
+            damaged[path] = str(error)
+            continue
+        if all(isinstance(checkpoint.get(key), Mapping) for key in RESUME_ENTRIES):
+            iteration = checkpoint['meta'].get('iter')
+            iteration = iteration if isinstance(iteration, int) else -1
+            saved.append(_Saved('optimizer' in checkpoint, iteration, path.stat().st_mtime, path))
+    return [item.path for item in sorted(saved, reverse=True)], damaged
+
+
+def _candidates(cfg: Config) -> list[Path]:
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    work_dir, out_dir = Path(cfg.work_dir), hook.get('out_dir')
+    folders = [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and not is_remote(out_dir) else [])]
+    suffixes = {'.pth', Path(hook.get('filename_tmpl') or '').suffix} - {''}
+    return [path for folder in folders for suffix in suffixes for path in folder.glob(f'*{suffix}') if path.is_file()]
+
+
+def find_newest(cfg: Config) -> tuple[Path | None, dict[Path, str]]:
+    """Return the newest sound checkpoint of an earlier run, every byte of it checked, and {damaged file: reason}."""
+    saved, damaged = find_saved(cfg)
+    for path in saved:
+        try:
+            check_resumable(path)
+        except CheckpointError as error:
+            damaged[path] = str(error)
+        else:
+            return path, damaged
+    return None, damaged
+
+
+def set_resume(cfg: Config, resume: str | None, options: Mapping[str, Any] | None = None) -> list[str]:
+    """Set what training goes on from, and see that a run that starts at the beginning replaces no checkpoint.
+
+    Args:
+        cfg: the config, with its ``work_dir``.
+        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest sound checkpoint of the work dir if
+            there is one, anything else is a checkpoint.
+        options: ``--cfg-options``, which might name another one.
+
+    Returns:
+        Notes for the log.
+
+    Raises:
+        MissingPathError: if the checkpoint is not there.
+        CheckpointError: if it cannot be read, or has no state of training; if all of the work dir are damaged.
+        ExistingPathError: if training would start at the beginning in a folder with checkpoints of an earlier run.
+        OptionError: if two checkpoints are named.
+    """
+    start, notes = cfg.get('load_from'), []
+    if resume == 'auto' or (resume is None and cfg.get('resume') and start is None):
+        notes = _resume_newest(cfg)
+        if cfg.resume:
+            return notes
+    elif resume is not None:
+        if start and str(start) != str(resume):
+            if 'load_from' in (options or {}):
+                raise OptionError(f'--resume {resume} and load_from={start} name two checkpoints: leave one out')
+            notes = [f'Training goes on from {resume}, so that load_from={start} of the config is not read.']
+        cfg.resume, cfg.load_from = True, str(resume)
+    elif not cfg.get('resume'):
+        notes = _refuse_starting_over(cfg)
+    source = cfg.get('load_from')
+    if source is not None and not is_remote(source):
+        check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
+        (check_resumable if cfg.get('resume') else read_checkpoint)(source)
+    return notes
+
+
+def _resume_newest(cfg: Config) -> list[str]:
+    last = Path(cfg.work_dir, 'last_checkpoint')
+    named = last.read_text(encoding='utf-8', errors='replace').strip() if last.is_file() else ''
+    if is_remote(named):  # the host's file is believed where nothing else can tell
+        cfg.resume, cfg.load_from = True, named
+        return [f'Training goes on from {named}.']
+    newest, damaged = find_newest(cfg)
+    notes = [f'Left alone: {reason}' for reason in damaged.values()]
+    cfg.resume = newest is not None
+    if newest is not None:
+        cfg.load_from = str(newest)
+        return [*notes, f'Training goes on from {newest}, the newest sound checkpoint of {cfg.work_dir}.']
+    if damaged:
+        raise CheckpointError(
+            f'{cfg.work_dir} has no sound checkpoint to resume: {"; ".join(damaged.values())}; to start at the '
+            f'beginning, name another --work-dir or remove the damaged files'
+        )
+    return [f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.']
+
+
+def _refuse_starting_over(cfg: Config) -> list[str]:
+    saved, damaged = find_saved(cfg)
+    if saved:
+        raise ExistingPathError(
+            f'{cfg.work_dir} holds {len(saved)} checkpoint(s) of an earlier run, such as {saved[0].name}, which a new '
+            f'run would replace: --resume goes on from the newest, --work-dir names another folder'
+        )
+    return [f'Damaged, and replaced if training writes it again: {reason}' for reason in damaged.values()]
+
+
+@contextmanager
+def saying_where_to_resume(cfg: Config) -> Iterator[None]:
+    """Turn an interruption from the keyboard into one line that says how to go on.
+
+    Raises:
+        InterruptionError: in place of KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        saved, _ = find_saved(cfg)
+        how = f'--resume goes on from {saved[0]}' if saved else 'no checkpoint was written yet'
+        raise InterruptionError(f'interrupted; {how}') from None

@@ -1,8 +1,0 @@
-"""Choose lambda_0: ``mmseg-isda search``."""
-
-import sys
-
-from mmseg_isda.commands.__main__ import main
-
-if __name__ == '__main__':
-    sys.exit(main(['search', *sys.argv[1:]]))
