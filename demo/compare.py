@@ -74,4 +74,4 @@ def _length(comparison: Comparison, settings: Sequence[str]) -> int:
     key = comparison.length[0]
     given = dict(word.partition('=')[::2] for word in settings)
     cfg = Config.fromfile(comparison.configs[0], import_custom_modules=False)
-    return int(given.get(key) or look_up(cfg, key)[0])
+    return int(given.get(key) or look_up(cfg.to_dict(), key)[0])

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmseg_isda.commands.outcome import run_command
-from mmseg_isda.errors import UserError
+from mmseg_isda.errors import InterruptionError, UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Threads that spin while they wait for one another take ten times as long where other work shares the cores.
@@ -120,8 +120,11 @@ def _parse(line: str) -> dict:
 def run_demo(main: Callable[[], None]) -> int:
     """Run a demo and return its exit status; say how to go on where it is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it has started ends as well
-    try:
-        return run_command(main)
-    except KeyboardInterrupt:
-        print('\nStopped. The same command goes on from here.', file=sys.stderr)
-        return 130
+
+    def run() -> None:
+        try:
+            main()
+        except KeyboardInterrupt as error:
+            raise InterruptionError('stopped; the same command goes on from here') from error
+
+    return run_command(run)

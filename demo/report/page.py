@@ -17,7 +17,6 @@ import jinja2
 import numpy as np
 
 from mmseg_isda.commands.statistics import paired_difference
-from mmseg_isda.files import move_into_place, temporary_beside
 from mmseg_isda.version import __version__
 
 from . import pictures as painting
@@ -78,13 +77,6 @@ def render(record: Record, *, title: str, note: str = '', footer: str | None = N
         predictions=predictions(record, styles),
         setup=setup(record),
     )  # fmt: skip
-
-
-def write_report(path: Path, html: str) -> None:
-    """Write a page, whole or not at all; it replaces an older one."""
-    with temporary_beside(path) as temporary:
-        temporary.write_text(html, encoding='utf-8')
-        move_into_place(temporary, path, force=True)
 
 
 # --- differences -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from demo import predict
-from demo.predict import Sample, class_scores, find_checkpoint, find_config, predict_sweep, shown_pair, spread
+from demo.predict import Sample, class_scores, find_config, predict_sweep, shown_pair, spread
+from demo.predict import load_run as real_load_run
 from mmseg_isda.errors import MissingPathError
 
 SHAPE = (6, 8)
@@ -161,17 +162,9 @@ def test_digits_that_a_network_has_wrong_are_shown(tmp_path):
 # --- files of a run --------------------------------------------------------------------------------------------------
 
 
-def test_checkpoint_is_found_in_a_folder_that_was_moved(tmp_path):
-    (tmp_path / 'iter_4.pth').touch()
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_4.pth')
-    assert find_checkpoint(tmp_path) == tmp_path / 'iter_4.pth'
-
-
 def test_missing_files_of_a_run(tmp_path):
     with pytest.raises(MissingPathError, match='has no config'):
         find_config(tmp_path)
-    with pytest.raises(MissingPathError, match='last_checkpoint does not exist'):
-        find_checkpoint(tmp_path)
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_4.pth')
-    with pytest.raises(MissingPathError, match=r'names a checkpoint that is missing: /elsewhere/iter_4\.pth'):
-        find_checkpoint(tmp_path)
+    (tmp_path / 'config.py').write_text("default_scope = 'mmengine'\nwork_dir = 'elsewhere'")
+    with pytest.raises(MissingPathError, match=f'{tmp_path} has no sound checkpoint'):
+        real_load_run(tmp_path)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.report import Record, load_record, render, write_report
+from demo.report import Record, load_record, render
 from demo.report.charts import DARK, LIGHT, Line, draw_differences, draw_lines
 from demo.report.page import over_seeds
 from demo.report.pictures import BOTH, NEITHER, ONLY_FIRST, ONLY_SECOND, compare, shares
@@ -246,14 +246,6 @@ def test_single_labels_are_shown_as_digits(record, tmp_path):
     ]
     html = render(Record(record.comparison, record.titles, predictions=predictions, folder=tmp_path), title='t')
     assert re.search(r'<b>sky</b>.*<span class="">sky</span>.*<span class="wrong">train</span>', html, re.DOTALL)
-
-
-def test_report_is_written_whole_or_not_at_all(tmp_path):
-    """A page that is being rewritten is the old one until the new one is complete."""
-    path = tmp_path / 'new' / 'report.html'
-    write_report(path, 'one')
-    write_report(path, 'two')
-    assert path.read_text() == 'two' and [entry.name for entry in path.parent.iterdir()] == ['report.html']
 
 
 # --- the verdict -----------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_interruption_says_how_to_go_on(capsys):
         raise KeyboardInterrupt
 
     assert run_demo(stop) == 130
-    assert 'goes on from here' in capsys.readouterr().err
+    assert capsys.readouterr().err == 'error: stopped; the same command goes on from here\n'
 
 
 def test_progress_is_read_from_the_logs(place):
