@@ -15,6 +15,7 @@ from demo.report.charts import DARK, LIGHT, Line, draw_differences, draw_lines
 from demo.report.page import over_seeds
 from demo.report.pictures import BOTH, NEITHER, ONLY_FIRST, ONLY_SECOND, compare, shares
 from demo.report.records import config_differences, curve, flatten, read_scalars
+from demo.report.sheet import draw_sheet
 from demo.report.verdict import number, seeds_needed, signed, summary
 from mmseg_isda.commands.statistics import paired_difference, summarize
 from mmseg_isda.errors import MissingPathError, OptionError, UserError
@@ -347,6 +348,15 @@ def test_map_of_who_is_right():
     shown = np.asarray(compare(image, truth, first, second))[0].tolist()
     assert shown == [list(BOTH), list(ONLY_FIRST), list(ONLY_SECOND), list(NEITHER), list(BOTH)]
     assert shares(truth, first, second) == (50.0, 50.0, 25.0, 25.0)
+
+
+def test_sheet_has_a_row_for_each_image(record, tmp_path):
+    """The picture of the README: headings above, five panels a row; digits have no label maps to show."""
+    draw_sheet(record, tmp_path / 'sheet.png', rows=1)
+    assert cv2.imread(str(tmp_path / 'sheet.png')).shape[1] == 1300
+    digits = Record(record.comparison, record.titles, predictions={**record.predictions, 'kind': 'images'})
+    with pytest.raises(OptionError, match='single labels'):
+        draw_sheet(digits, tmp_path / 'other.png')
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
