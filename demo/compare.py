@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .steps import REPOSITORY, Step, trained
@@ -60,7 +61,7 @@ def plan(args: Namespace, comparison: Comparison, options: Sequence[str] = ()) -
     report = ['-m', 'demo.report', sweep, '--predictions', predictions, '--titles', *TITLES, '--out', page]
     report += ['--title', comparison.title, '--note', comparison.note]
     return [
-        Step(f'Train {2 * len(args.seeds)} networks', train, progress=lambda: trained(folders, 'result.json', total)),
+        Step(f'Train {2 * len(args.seeds)} networks', train, progress=partial(trained, folders, 'result.json', total)),
         Step('Predict the test images', predict),
         Step('Write the page', report),
     ]

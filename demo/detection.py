@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from functools import partial
 from pathlib import Path
 
 from mmseg_isda.commands.records import read_json, write_json
@@ -104,7 +105,8 @@ def training(args: Namespace, title: str, config: Path, folder: Path, iters: int
     ]
     words = ['-m', 'mmseg_isda.commands', 'train', config, '--work-dir', folder, '--seed', args.seed, '--resume']
     words += ['--record', folder / RESULT, '--cfg-options', *options]
-    return Step(title, words, folder / RESULT, progress=lambda: trained([folder], RESULT, ('step', iters)))
+    progress = partial(trained, [folder], RESULT, ('step', iters))
+    return Step(title, words, folder / RESULT, progress, threads=None)
 
 
 if __name__ == '__main__':

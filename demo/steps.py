@@ -21,7 +21,7 @@ from mmseg_isda.errors import InterruptionError, UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Threads that spin while they wait for one another take ten times as long where other work shares the cores.
-ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive', 'PYTHONUNBUFFERED': '1'}
+ENVIRONMENT = {'OMP_WAIT_POLICY': 'passive', 'PYTHONUNBUFFERED': '1'}
 TAIL = 12  # lines of a failed command that are shown
 
 
@@ -39,12 +39,14 @@ class Step:
         output: file that it writes last and whole, so that it is done where that exists; None for a command that finds
             out by itself what is left to do.
         progress: returns how much of it is done, from 0 to 1.
+        threads: of each of its processes; None leaves it to PyTorch.
     """
 
     title: str
     command: Sequence[str | os.PathLike]
     output: Path | None = None
     progress: Callable[[], float] | None = None
+    threads: int | None = 1
 
 
 def run_steps(steps: Sequence[Step], logs: Path) -> None:
@@ -68,6 +70,8 @@ def run_steps(steps: Sequence[Step], logs: Path) -> None:
 def _run(step: Step, log: Path, console: Console) -> None:
     paths = [str(REPOSITORY), *filter(None, [os.environ.get('PYTHONPATH')])]
     environment = {**os.environ, **ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(paths)}
+    if step.threads is not None:
+        environment['OMP_NUM_THREADS'] = str(step.threads)
     command = [sys.executable, *map(str, step.command)]
     columns = (TextColumn('   '), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
