@@ -137,7 +137,7 @@ def draw(case: Case, numbers: dict[str, Any], shown: dict[int, tuple[int, Moves,
 
 
 def _draw_block(block: SubFigure, case: Case, label: int, source: int, moves: Moves, found: Tensor) -> None:
-    block.suptitle(f'{case.names[label]}: the image (left), and those nearest to its feature', fontsize=10)
+    block.suptitle(f'{case.names[label]}: a feature (left) and its nearest neighbors', fontsize=10)
     axes = block.subplots(len(found), found.shape[1] + 1, squeeze=False)
     for row, name in enumerate(moves.names):
         color = '#555555' if name in CONTROLS else COLORS[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,7 +183,8 @@ def functions_of(
     device = trained.classifier.weight.device
     for network in (trained.model, generator):
         if isinstance(network, nn.Module):
-            network.to(device).requires_grad_(False)
+            for parameter in network.to(device).parameters():  # TorchScript has no Module.requires_grad_
+                parameter.requires_grad_(False)
     low, high = bounds
 
     def render(inputs: Tensor) -> Tensor:
@@ -233,64 +234,98 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     """Map augmented features of one checkpoint back to images, and draw them."""
     case = next(load_cases(args))
-    generator = load_generator(args.generator)
-    example = case.dataset[0]['inputs']
-    if 'gt_sem_seg' in case.dataset[0]['data_samples']:
+    trained, sample, dataset = case.trained.needs_statistics(), case.sample, case.dataset
+    if 'gt_sem_seg' in dataset[0]['data_samples']:
         raise OptionError('reverse needs one feature for each image: name a config of classification')
-    check_generator(generator, args.latent, example.shape, args.generator)
-    steps = [replace(step, steps=args.steps or step.steps) for step in PRESETS[args.preset]]
+    generator = load_generator(args.generator)
+    check_generator(generator, args.latent, dataset[0]['inputs'].shape, args.generator)
+    chosen = torch.stack([(sample.labels == label).nonzero()[0, 0] for label in sample.classes[: args.shown]])
+    labels = sample.labels[chosen]
+    original = torch.stack([dataset[index]['inputs'] for index in sample.image[chosen].tolist()])
     torch.manual_seed(args.seed)
-    numbers, pictures = measure(case, generator, args, steps)
-    pool = torch.stack([case.dataset[index]['inputs'] for index in range(min(len(case.dataset), POOL))])
-    pictures['neighbors'] = pool[nearest_images(pictures['augmented'][:, 0], pool)].float()
-    return numbers, draw(case, numbers, pictures)
+    mapped = map_back(
+        trained,
+        generator,
+        original,
+        labels,
+        count=args.augmented,
+        latent=args.latent,
+        bounds=tuple(args.range),
+        eta=args.eta,
+        steps=[replace(step, steps=args.steps or step.steps) for step in PRESETS[args.preset]],
+    )
+    pool = torch.stack([dataset[index]['inputs'] for index in range(min(len(dataset), POOL))])
+    mapped |= dict(original=original.float(), neighbors=pool[nearest_images(mapped['augmented'][:, 0], pool)].float())
+    scale = class_distance(sample.features, sample.labels)[labels]
+    numbers = summarize(mapped, scale) | dict(
+        checkpoint=str(trained.path), generator=args.generator, classes=[case.names[label] for label in labels.tolist()]
+    )
+    return numbers | {'lambda': trained.strength}, draw(case, numbers, mapped)
 
 
-def measure(
-    case: Case, generator: Callable[[Tensor], Tensor], args: argparse.Namespace, steps: list[Descent]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Run both steps for an image of some classes.
+def map_back(
+    trained: Trained,
+    generator: Callable[[Tensor], Tensor],
+    original: Tensor,
+    labels: Tensor,
+    *,
+    count: int,
+    latent: int,
+    bounds: tuple[float, float],
+    eta: float,
+    steps: Sequence[Descent],
+) -> dict[str, Tensor]:
+    """Run both steps of the mapping.
+
+    Args:
+        trained: network, with statistics and lambda.
+        generator: from standardized inputs to images.
+        original: (K, channels, H, W) images of 0 to 255.
+        labels: (K,) their classes.
+        count: M, augmented features of each image.
+        latent: size of the inputs.
+        bounds: of the generator's pixels, black and white.
+        eta: weight of the pixels in step I.
+        steps: how each step is solved.
 
     Returns:
-        Errors of each, and the images of 0 to 255: ``original`` (K, ...), ``found`` (K, ...) by step I, ``augmented``
-        (K, M, ...) by step II.
+        ``found`` (K, ...) and ``augmented`` (K, M, ...), images of steps I and II, 0 to 255; ``found_error`` (K,),
+        ``augmented_error`` (K, M), squared distances of their features from the wanted ones; ``augmentation`` (K, M),
+        squared lengths of the steps from the features to the augmented ones.
     """
-    trained, sample = case.trained.needs_statistics(), case.sample
-    chosen = torch.stack([(sample.labels == label).nonzero()[0, 0] for label in sample.classes[: args.shown]])
-    device, count, labels = trained.classifier.weight.device, args.augmented, sample.labels[chosen]
-    raw = torch.stack([case.dataset[index]['inputs'] for index in sample.image[chosen].tolist()])
-    with functions_of(trained, generator, tuple(args.range)) as (render, encode):
-        images = to_network(trained, raw.to(device))
+    device, shape = trained.classifier.weight.device, (len(original), count)
+    with functions_of(trained, generator, bounds) as (render, encode):
+        images = to_network(trained, original.to(device))
         features = encode(images).detach()
-        z = torch.randn(len(chosen), args.latent, device=device)
-        z = invert(render, encode, images, features, z, eta=args.eta, descent=steps[0])
-        found = render(standardize(z)).detach()
+        z = torch.randn(len(original), latent, device=device)
+        z = invert(render, encode, images, features, z, eta=eta, descent=steps[0])
         directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
         targets = (features.unsqueeze(1) + directions).flatten(0, 1)
         moved = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
-        augmented = render(standardize(moved)).detach()
+        found, augmented = (render(standardize(inputs)).detach() for inputs in (z, moved))
         errors = [
-            (encode(made).detach() - target).square().sum(1).cpu()
-            for made, target in ((found, features), (augmented, targets))
+            (encode(made).detach() - wanted).square().sum(1)
+            for made, wanted in ((found, features), (augmented, targets))
         ]
-    scale = _class_distance(sample.features, sample.labels)[labels]
-    pictures = dict(original=raw.float(), found=to_pixels(trained, found).cpu())
-    pictures['augmented'] = to_pixels(trained, augmented).cpu().unflatten(0, (len(chosen), count))
-    pixel_error = (pictures['found'].clamp(0, 255) - pictures['original']).square().flatten(1).mean(1).sqrt()
-    numbers = dict(
-        checkpoint=str(trained.path),
-        generator=args.generator,
-        classes=[case.names[label] for label in labels.tolist()],
-        step_1_feature_error=errors[0] / scale,
-        step_1_pixel_error=pixel_error,
-        step_2_feature_error=errors[1].view(-1, count) / scale[:, None],
-        augmentation=directions.square().sum(2).cpu() / scale[:, None],
+    mapped = dict(found=to_pixels(trained, found), augmented=to_pixels(trained, augmented).unflatten(0, shape))
+    mapped |= dict(found_error=errors[0], augmented_error=errors[1].view(shape))
+    return {name: tensor.cpu() for name, tensor in mapped.items()} | dict(augmentation=directions.square().sum(2).cpu())
+
+
+def summarize(mapped: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:
+    """Return errors that tell whether the inversion worked: of the features over ``scale`` (K,), of
+    the pixels in gray levels."""
+    difference = mapped['found'].clamp(0, 255) - mapped['original']
+    return dict(
+        step_1_feature_error=mapped['found_error'] / scale,
+        step_1_pixel_error=difference.square().flatten(1).mean(1).sqrt(),
+        step_2_feature_error=mapped['augmented_error'] / scale[:, None],
+        augmentation=mapped['augmentation'] / scale[:, None],
     )
-    return numbers | {'lambda': trained.strength}, pictures
 
 
-def _class_distance(features: Tensor, labels: Tensor) -> Tensor:
-    """(C,) mean squared distance of two features of a class; what errors are measured by."""
+def class_distance(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the (C,) mean squared distance of two features of a class, which errors are measured by."""
     distances = torch.zeros(int(labels.max()) + 1)
     for label in labels.unique():
         distances[label] = 2 * features[labels == label].var(0).sum()

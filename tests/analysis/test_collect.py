@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -146,6 +148,17 @@ def test_images_are_not_augmented_and_red_comes_first(scenes) -> None:
     assert np.array_equal(image[..., ::-1], blue_first)
     assert abs(image[10, 40] - COLOURS[1][::-1]).max() <= 30
     assert class_names(dataset, 4) == ['left', 'right', 'ground', 'never'] and class_names(dataset, 2) == ['0', '1']
+
+
+def test_wrappers_lose_their_random_steps(digits) -> None:
+    """A wrapper with a pipeline of its own, such as SubsetDataset, would crop what the network is to see whole."""
+    cfg = copy.deepcopy(digits.cfg)
+    crop = [dict(type='RandomCrop', crop_size=4), dict(type='PackInputs')]
+    inner = dict(cfg.train_dataloader.dataset, pipeline=[])
+    cfg.train_dataloader.dataset = dict(type='SubsetDataset', num_images=30, dataset=inner, pipeline=crop)
+    assert build_dataset(cfg, 'train')[0]['inputs'].shape == (1, 8, 8)
+    with pytest.raises(OptionError, match='the config has no test_dataloader: name another split by --split'):
+        build_dataset(cfg, 'test')
 
 
 def test_patches_lie_around_their_pixel_and_inside_the_image() -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from mmseg_isda.analysis.reverse import PRESETS, Descent, descend, follow, invert, nearest_images, standardize
+from mmseg_isda.analysis.reverse import (
+    PRESETS,
+    Descent,
+    class_distance,
+    descend,
+    follow,
+    invert,
+    nearest_images,
+    standardize,
+)
 
 
 def _linear(latent: int = 6) -> tuple:
@@ -65,6 +74,13 @@ def test_presets_are_those_of_the_paper() -> None:
     first, second = PRESETS['cifar']
     assert (first.optimizer, first.lr, second.lr, first.steps) == ('SGD', 10, 1, 10_000)
     assert first.options == dict(momentum=0.9, weight_decay=1e-4)
+
+
+def test_errors_are_measured_by_the_distance_within_a_class() -> None:
+    """100 % is an image no nearer than another one of its class."""
+    features, labels = 3 * torch.randn(4000, 5), torch.arange(4000) % 2
+    pairs = (features[0:2000:2] - features[2000::2]).square().sum(1).mean()
+    assert torch.allclose(class_distance(features, labels), pairs.expand(2), rtol=0.1)
 
 
 def test_nearest_images_are_found_across_parts_of_the_pool() -> None:
