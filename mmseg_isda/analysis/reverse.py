@@ -44,8 +44,9 @@ class Descent:
 
 
 _GD = dict(momentum=0.9, weight_decay=1e-4)
-# Step I and step II: the paper's for CIFAR, and what the authors' program for ImageNet does.
+# Step I and step II: the paper's for CIFAR, what the authors' program for ImageNet does, and one that needs no tuning.
 PRESETS = {
+    'adam': (Descent('Adam', 0.1, 500, {}), Descent('Adam', 0.03, 500, {})),
     'cifar': (Descent('SGD', 10, 10_000, _GD), Descent('SGD', 1, 10_000, _GD)),
     'imagenet': (
         Descent('Adam', 100, 8000, dict(weight_decay=1e-4)),
@@ -59,7 +60,9 @@ def standardize(z: Tensor) -> Tensor:
     return (z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True)
 
 
-def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, name: str = '') -> Tensor:
+def descend(
+    objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, name: str = ''
+) -> tuple[Tensor, Tensor]:
     """Minimize an objective over the standardized inputs of a generator.
 
     Args:
@@ -69,7 +72,7 @@ def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, 
         name: of the progress bar.
 
     Returns:
-        (N, L), for each row the best on its path.
+        For each row the best on its path, (N, L), and its value, (N,).
     """
     z = z.detach().clone().requires_grad_()
     optimizer = getattr(torch.optim, descent.optimizer)([z], lr=descent.lr, **descent.options)
@@ -83,7 +86,7 @@ def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, 
         values.sum().backward()
         optimizer.step()
         scheduler.step()
-    return best
+    return best, lowest
 
 
 def invert(
@@ -95,7 +98,7 @@ def invert(
     *,
     eta: float,
     descent: Descent,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Step I, Eq. 20: find inputs whose images look like given ones and have their features.
 
     Args:
@@ -108,7 +111,7 @@ def invert(
         descent: how.
 
     Returns:
-        (N, L) inputs, not standardized.
+        (N, L) inputs, not standardized, and the (N,) values of Eq. 20.
     """
 
     def objective(inputs: Tensor) -> Tensor:
@@ -126,7 +129,7 @@ def follow(
     z: Tensor,
     *,
     descent: Descent,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Step II, Eq. 21: find inputs whose images have augmented features; see :func:`invert`."""
     return descend(lambda inputs: (encode(render(inputs)) - features).square().sum(1), z, descent, 'Step II')
 
@@ -226,6 +229,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--preset', choices=sorted(PRESETS), default='cifar', help='of the descent (cifar)')
     parser.add_argument('--steps', type=int, help='of each descent (that of the preset)')
+    parser.add_argument('--starts', type=int, default=1, help='of step I for each image; the best counts (1)')
     parser.add_argument('--eta', type=float, default=5e-3, help='weight of the pixels in step I (0.005)')
     parser.add_argument('--shown', type=int, default=6, help='classes, an image of each (6)')
     parser.add_argument('--augmented', type=int, default=3, help='augmented features of each image (3)')
@@ -249,6 +253,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
         original,
         labels,
         count=args.augmented,
+        starts=args.starts,
         latent=args.latent,
         bounds=tuple(args.range),
         eta=args.eta,
@@ -270,6 +275,7 @@ def map_back(
     labels: Tensor,
     *,
     count: int,
+    starts: int,
     latent: int,
     bounds: tuple[float, float],
     eta: float,
@@ -283,6 +289,7 @@ def map_back(
         original: (K, channels, H, W) images of 0 to 255.
         labels: (K,) their classes.
         count: M, augmented features of each image.
+        starts: of step I for each image; the best counts.
         latent: size of the inputs.
         bounds: of the generator's pixels, black and white.
         eta: weight of the pixels in step I.
@@ -297,11 +304,19 @@ def map_back(
     with functions_of(trained, generator, bounds) as (render, encode):
         images = to_network(trained, original.to(device))
         features = encode(images).detach()
-        z = torch.randn(len(original), latent, device=device)
-        z = invert(render, encode, images, features, z, eta=eta, descent=steps[0])
+        z, values = invert(
+            render,
+            encode,
+            images.repeat_interleave(starts, 0),
+            features.repeat_interleave(starts, 0),
+            torch.randn(len(original) * starts, latent, device=device),
+            eta=eta,
+            descent=steps[0],
+        )
+        z = z.view(-1, starts, latent)[torch.arange(len(original)), values.view(-1, starts).argmin(1)]
         directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
         targets = (features.unsqueeze(1) + directions).flatten(0, 1)
-        moved = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
+        moved, _ = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
         found, augmented = (render(standardize(inputs)).detach() for inputs in (z, moved))
         errors = [
             (encode(made).detach() - wanted).square().sum(1)
@@ -344,7 +359,7 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
     neighbors = pictures['neighbors'].shape[1]
     figure = Figure(figsize=(0.95 * (2 + count + neighbors) + 1, 1.12 * rows + 0.8))
     axes = figure.subplots(rows, 2 + count + neighbors, squeeze=False)
-    titles = ['original', 'step I', *['augmented'] * count, *['nearest image'] * neighbors]
+    titles = ['original', 'step I', *['augmented'] * count, *(f'nearest {rank + 1}' for rank in range(neighbors))]
     flip = is_blue_first(case.trained.cfg)
     for row in range(rows):
         images = [pictures['original'][row], pictures['found'][row], *pictures['augmented'][row]]
@@ -359,7 +374,8 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
                 axes[row, place].set_title(titles[place], fontsize=8, loc='center')
         axes[row, 0].set_ylabel(numbers['classes'][row], rotation=0, ha='right', va='center')
     figure.supxlabel(
-        'below: squared error of the feature, in % of the mean squared distance of two features of the class',
+        'Below: squared error of the feature, in % of the mean squared distance of two features of the class. '
+        'Nearest: real images nearest to the first augmented one.',
         fontsize=9,
     )
     return figure
