@@ -16,10 +16,14 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from mmseg_isda.commands import runs, train
 from mmseg_isda.commands.outcome import run_command
+from mmseg_isda.commands.records import write_json
 from mmseg_isda.commands.statistics import paired_difference, summarize
 
 CONFIGS = Path(os.path.relpath(Path(__file__).resolve().parents[1] / 'configs' / 'digits' / 'semi'))
@@ -75,7 +79,8 @@ def plan(seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()) -> d
                 place = 'train_dataloader.dataset.dataset' if method == 'labeled-only' else 'train_dataloader.dataset'
                 draw_anew = f'{place}.seed={runs.SEED}'
                 run = runs.plan_run(variant, seed, work_dir, [], [draw_anew, *options])
-                runs.prepare(run)
+                run = replace(run, mark=runs.fingerprint(runs.prepare(run)))
+                runs.check_folder(run)
                 planned[method, kind, seed] = run
     return planned
 
@@ -97,7 +102,8 @@ def execute(planned: Mapping[tuple, runs.Run], jobs: int) -> list[str]:
 
 def _train(run: runs.Run) -> tuple[runs.Run, str | None]:
     """Train in this process, whose output goes to the log of the run."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    write_json(run.folder / runs.STARTED, {'config': run.mark, 'words': run.words})
     with (run.folder / runs.LOG).open('w') as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
