@@ -17,6 +17,7 @@ from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
+from ..core.checks import check_choice
 from ..errors import MissingPathError, OptionError
 from ..toolkits import find_hint
 
@@ -249,8 +250,7 @@ class HandwrittenDigits(InMemoryDataset):
     PARTS = dict(train=slice(None, 1297), test=slice(1297, None), all=slice(None))
 
     def __init__(self, split: str = 'train', **kwargs: Any) -> None:
-        if split not in self.PARTS:
-            raise ValueError(f'split must be one of {", ".join(map(repr, self.PARTS))}, got {split!r}')
+        check_choice('split', split, self.PARTS)
         self.split = split
         super().__init__(ann_file='', **kwargs)
 

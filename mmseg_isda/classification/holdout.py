@@ -12,6 +12,7 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..config_tree import iter_datasets
+from ..core.checks import check_choice
 from ..errors import OptionError
 
 PARTS = ('train', 'val')
@@ -137,8 +138,7 @@ class HoldOutDataset(SubsetDataset):
     """
 
     def __init__(self, dataset: BaseDataset | dict, part: str, num_val: int = 5000, seed: int = 0) -> None:
-        if part not in PARTS:
-            raise ValueError(f'part must be one of {", ".join(map(repr, PARTS))}, got {part!r}')
+        check_choice('part', part, PARTS)
         super().__init__(dataset)
         self.part, self.num_val, self.seed = part, num_val, seed
         self._indices = split_by_class(self.dataset.get_gt_labels(), num_val, seed)[PARTS.index(part)]

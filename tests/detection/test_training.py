@@ -14,12 +14,12 @@ from tests.detection.needs import skip_without_mmdet
 
 skip_without_mmdet()
 
+from demo.pictures import write_detections
+from demo.tiny_coco import CATEGORIES, make_tiny_coco
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
-from demo.pictures import write_detections
-from demo.tiny_coco import CATEGORIES, make_tiny_coco
 from mmseg_isda.checkpoints.convert import convert_checkpoint
 from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
 from mmseg_isda.commands.preflight import iter_dicts
