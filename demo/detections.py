@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from mmseg_isda.commands.outcome import run_command
 from mmseg_isda.errors import OptionError
-from mmseg_isda.files import check_file, move_into_place, temporary_beside
+from mmseg_isda.files import check_file, write_bytes
 
 SCALE = 3  # how much larger an image is on the sheet
 GAP = 8  # pixels between two images
@@ -54,9 +54,7 @@ def write_detections(
     cfg = load_config(config)
     check_data(cfg, ('test_dataloader',))
     images, shown = detect(cfg, checkpoint, number, threshold)
-    with temporary_beside(out) as temporary:
-        temporary.write_bytes(cv2.imencode(out.suffix, tile(images, columns))[1].tobytes())
-        move_into_place(temporary, out, force=True)
+    write_bytes(cv2.imencode(out.suffix, tile(images, columns))[1].tobytes(), out)
     return shown
 
 

@@ -15,7 +15,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..checkpoints.reading import check_weights, read_checkpoint, state_dict_of
+from ..checkpoints.fit import check_weights
+from ..checkpoints.reading import read_checkpoint, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
 from ..commands.preflight import check_data, iter_datasets, type_name
 from ..engine import ISDALossBase, bind_isda_losses, strength_at
