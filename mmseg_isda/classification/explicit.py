@@ -12,11 +12,11 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..core import shift_of_vectors
-from ..core.cross_entropy import REDUCTIONS
+from ..core.checks import REDUCTIONS, check_choice
 from ..core.explicit import LearnedCovariance, explicit_cross_entropy, sample_directions, uncertainty_loss
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
-from ..engine.loss import check_choice, refuse_unknown_options
+from ..engine.loss import refuse_unknown_options
 from .baselines.base import check_hard_labels
 
 

@@ -12,10 +12,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..core import ClassifierPass, check_labels, shift_of_vectors
-from ..core.cross_entropy import REDUCTIONS, check_smoothing
+from ..core.checks import REDUCTIONS, check_choice, check_smoothing
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
-from ..engine.loss import check_choice, refuse_unknown_options
+from ..engine.loss import refuse_unknown_options
 
 
 @MODELS.register_module()

@@ -9,6 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmpretrain.registry import DATASETS
 from torchvision import datasets as tv
 
+from ..core.checks import check_choice
 from ..errors import OptionError
 from .datasets import InMemoryDataset
 
@@ -35,8 +36,7 @@ class SVHN(InMemoryDataset):
     METAINFO = dict(classes=tuple('0123456789'))
 
     def __init__(self, data_root: str = '', split: str = 'train', download: bool = True, **kwargs: Any) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'split must be one of {", ".join(map(repr, SPLITS))}, got {split!r}')
+        check_choice('split', split, SPLITS)
         self.split, self.download = split, download
         super().__init__(ann_file='', data_root=data_root, **kwargs)
 

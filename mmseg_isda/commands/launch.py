@@ -154,8 +154,8 @@ def prepare_training(
 def claim_work_dir(cfg: Config, resume: str | None, options: Mapping[str, Any] | None) -> list[str]:
     """Make the work dir this process's own, and set what training goes on or starts from; return notes for the log."""
     check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    if launched_rank() == 0:
-        lock_work_dir(cfg.work_dir)
+    if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
+        lock_work_dir(cfg)
     return set_resume(cfg, resume, options)
 
 

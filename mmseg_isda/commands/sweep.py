@@ -187,21 +187,22 @@ def _check_validation(cfg: Config, args: Namespace) -> None:
 
 
 def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
-    from ..config_tree import iter_datasets
     from ..toolkits import toolkit_of
 
-    validated, tested = (
-        [
-            {key: value for key, value in node.items() if key != 'pipeline'}
-            for _, node in iter_datasets((cfg.get(name) or {}).get('dataset'))
-        ]
-        for name in ('val_dataloader', 'test_dataloader')
-    )
+    loaders = (cfg.get(name) or {} for name in ('val_dataloader', 'test_dataloader'))
+    validated, tested = (_without_pipelines(loader.get('dataset')) for loader in loaders)
     same = validated == tested and args.hold_out is None
     metric = args.metric or toolkit_of(cfg).metric
     if metric is None:
         raise OptionError('--metric: name the metric to compare by, as the validation calls it')
     return Scoring(metric, args.lower_is_better, args.last, args.test, baseline, same)
+
+
+def _without_pipelines(node: Any) -> Any:
+    """Return a data set's config without what is done to its images; wrappers may choose different parts of one set."""
+    if isinstance(node, Mapping):
+        return {key: _without_pipelines(value) for key, value in node.items() if key != 'pipeline'}
+    return [_without_pipelines(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .cross_entropy import REDUCTIONS
+from .checks import REDUCTIONS, check_choice, check_strength
 from .precision import full_precision
 
 # Elements of the (K, C, C) tables that exist at a time; beyond it they are computed again in the backward pass.
@@ -100,10 +100,8 @@ def _check(logits, targets, weight, strength, sample_weight, reduction) -> None:
     expected = (logits.shape[0], *logits.shape[2:])
     if sample_weight is not None and tuple(sample_weight.shape) != expected:
         raise ValueError(f'sample_weight must have shape {expected}, got {tuple(sample_weight.shape)}')
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
+    check_strength(strength)
+    check_choice('reduction', reduction, REDUCTIONS)
 
 
 def _augmented(z: Tensor, p: Tensor, weight: Tensor, statistics: Covariances, strength: float | Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .checks import check_lambda, check_loss
 from .consistency import isda_consistency
-from .cross_entropy import PLACEMENTS, REDUCTIONS, check_smoothing, isda_cross_entropy, mean_shift
+from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
 from .labels import check_labels, resize_labels
 from .low_rank import new_statistics
@@ -71,12 +72,8 @@ class ISDACriterion(nn.Module):
         sync: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 <= lambda_0 <= 1e6:
-            raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0}')
-        for name, value, choices in (('augment_at', augment_at, PLACEMENTS), ('reduction', reduction, REDUCTIONS)):
-            if value not in choices:
-                raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
-        check_smoothing(label_smoothing)
+        check_lambda(lambda_0)
+        check_loss(augment_at=augment_at, reduction=reduction, label_smoothing=label_smoothing)
         self.tap = ClassifierTap(classifier)
         self.tap.num_consumers = 1
         num_classes, num_features = self.tap.weight.shape

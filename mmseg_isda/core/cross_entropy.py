@@ -6,11 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_loss
 from .labels import check_labels, resize_labels
 from .shift import add_shift
-
-REDUCTIONS = ('none', 'mean', 'sum')
-PLACEMENTS = ('feature', 'label')
 
 
 def isda_cross_entropy(
@@ -63,8 +61,8 @@ def isda_cross_entropy(
         ValueError: for an unknown option, shapes that do not fit, a label that is out of range (on the CPU), or an
             ``avg_factor`` with ``reduction='sum'``.
     """
-    _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size)
-    check_smoothing(label_smoothing)
+    _check(logits, labels, shift, weight, feature_size)
+    check_loss(augment_at=augment_at, reduction=reduction, avg_factor=avg_factor, label_smoothing=label_smoothing)
     num_classes = logits.shape[1]
     try:
         if shift is not None:
@@ -80,7 +78,7 @@ def isda_cross_entropy(
     return _reduce(loss, weight, reduction, avg_factor)
 
 
-def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, feature_size) -> None:
+def _check(logits, labels, shift, weight, feature_size) -> None:
     num_classes, expected = logits.shape[1], (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != expected:
         raise ValueError(
@@ -90,20 +88,8 @@ def _check(logits, labels, shift, weight, reduction, avg_factor, augment_at, fea
         raise ValueError(f'shift must have shape {(num_classes, num_classes)}, got {tuple(shift.shape)}')
     if weight is not None and weight.shape != labels.shape:
         raise ValueError(f'weight must have the shape of labels, {tuple(labels.shape)}, got {tuple(weight.shape)}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-    if avg_factor is not None and reduction == 'sum':
-        raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
-    if augment_at not in PLACEMENTS:
-        raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
     if feature_size is not None and logits.dim() != 4:
         raise ValueError(f'feature_size goes with logits of shape (N, C, H, W), got {tuple(logits.shape)}')
-
-
-def check_smoothing(label_smoothing: float) -> None:
-    """Raise ValueError if ``label_smoothing`` is not in [0, 1)."""
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
 
 
 def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, align_corners) -> Tensor:

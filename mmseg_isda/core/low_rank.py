@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_strength
 from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
@@ -220,8 +221,7 @@ def _check_shift(weight: Tensor, factor: Tensor, variance: Tensor, strength: flo
         raise ValueError(f'factor must have shape ({classes}, r, {size}), got {tuple(factor.shape)}')
     if tuple(variance.shape) != (classes, size):
         raise ValueError(f'variance must have shape ({classes}, {size}), got {tuple(variance.shape)}')
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
 
 
 def new_statistics(

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_strength
 from .precision import full_precision
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
             f'covariance must have shape ({classes}, {size}), ({classes}, {size}, {size}) or 1 in place of {classes} '
             f'for a weight of shape {tuple(weight.shape)}, got {shape}'
         )
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f'strength (lambda) must be 0 or more, got {strength}')
+    check_strength(strength)
 
 
 def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .checks import check_choice
 from .labels import check_labels
 from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
 from .pooling import BatchGatherer, is_distributed
@@ -94,8 +95,7 @@ class ClassCovariance(nn.Module):
             )
         if num_features < 1:
             raise ValueError(f'num_features must be at least 1, got {num_features}')
-        if kind not in KINDS:
-            raise ValueError(f'kind must be one of {", ".join(map(repr, KINDS))}, got {kind!r}')
+        check_choice('kind', kind, KINDS)
         self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('mean', torch.zeros(num_classes, num_features))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassCovariance, ClassifierPass, ClassifierTap, mask_invalid_labels, new_statistics
+from ..core.checks import check_choice, check_lambda
 from ..core.labels import raise_invalid_label
 from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
@@ -29,12 +30,6 @@ def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
     near = get_close_matches(name, options, 1)
     advice = f'did you mean {near[0]!r}? ' if near else ''
     raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
-
-
-def check_choice(name: str, value: object, choices: tuple) -> None:
-    """Raise ValueError if the value of an option is none of its choices."""
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
 
 
 def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
@@ -90,8 +85,7 @@ class ISDALossBase(nn.Module):
         self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
     ) -> None:
         super().__init__()
-        if not 0 <= lambda_0 <= 1e6:
-            raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0}')
+        check_lambda(lambda_0)
         check_choice('covariance', covariance, COVARIANCES)
         check_choice('schedule', schedule, SCHEDULES)
         if rank < 1:

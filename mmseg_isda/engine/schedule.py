@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.checks import check_choice
+
 SCHEDULES = ('iter', 'epoch', 'constant')
 
 
@@ -26,8 +28,7 @@ def strength_at(
         return lambda_0 * (iteration + 1) / max_iters
     if schedule == 'constant':
         return lambda_0
-    if schedule != 'epoch':
-        raise ValueError(f'schedule must be one of {", ".join(map(repr, SCHEDULES))}, got {schedule!r}')
+    check_choice('schedule', schedule, SCHEDULES)
     if max_epochs <= 1:
         raise ValueError(
             "schedule='epoch' needs more than one epoch: with IterBasedTrainLoop (max_epochs=1) lambda would stay 0. "

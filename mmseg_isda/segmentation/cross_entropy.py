@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassifierPass, fused_cross_entropy
-from ..core.cross_entropy import PLACEMENTS, REDUCTIONS, check_smoothing
+from ..core.checks import check_choice, check_loss
 from ..core.fused import upsampled_cross_entropy, wants_fusing
-from ..engine.loss import LabelGuard, check_choice
+from ..engine.loss import LabelGuard
 
 
 class HeadCrossEntropy:
@@ -51,10 +51,8 @@ class HeadCrossEntropy:
                 f'use_sigmoid=True asks for a binary cross entropy, but {self.owner} is one of the softmax: set '
                 f'use_sigmoid=False, and two output channels for two classes'
             )
-        check_choice('augment_at', augment_at, PLACEMENTS)
-        check_choice('reduction', reduction, REDUCTIONS)
+        check_loss(augment_at=augment_at, reduction=reduction, label_smoothing=label_smoothing)
         check_choice('fused', fused, ('auto', True, False))
-        check_smoothing(label_smoothing)
         self.augment_at, self.reduction, self.avg_non_ignore = augment_at, reduction, avg_non_ignore
         if isinstance(class_weight, str | os.PathLike):
             from ..files import read_class_weight

@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...core import check_labels
-from ...core.cross_entropy import REDUCTIONS
+from ...core.checks import REDUCTIONS, check_choice
 
 
 class LabelLoss(nn.Module):
@@ -26,8 +26,7 @@ class LabelLoss(nn.Module):
 
     def __init__(self, *, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
+        check_choice('reduction', reduction, REDUCTIONS)
         self.reduction, self.loss_weight = reduction, loss_weight
 
     def losses(self, cls_score: Tensor, label: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..cross_entropy import PLACEMENTS, REDUCTIONS, check_smoothing, default_avg_factor, isda_cross_entropy
+from ..checks import check_loss
+from ..cross_entropy import default_avg_factor, isda_cross_entropy
 from ..precision import full_precision
 from .bands import BandedPass, Settings, Wanted, compute_dtype
 
@@ -82,8 +82,9 @@ def fused_cross_entropy(
         1.3863
     """
     _check_tensors(logits, labels, shift, weight)
-    _check_options(augment_at, reduction, avg_factor, band_bytes)
-    check_smoothing(label_smoothing)
+    check_loss(augment_at=augment_at, reduction=reduction, avg_factor=avg_factor, label_smoothing=label_smoothing)
+    if band_bytes is not None and band_bytes < 1:
+        raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
     labels = labels.long()
     class_weight = _as_class_weight(class_weight, logits)
     settings = Settings(
@@ -145,17 +146,6 @@ def _check_tensors(logits: Tensor, labels: Tensor, shift: Tensor | None, weight:
     for name, tensor in (('labels', labels), ('shift', shift), ('weight', weight)):
         if tensor is not None and tensor.device != logits.device:
             raise ValueError(f'{name} must be on the device of logits, {logits.device}, got {tensor.device}')
-
-
-def _check_options(augment_at: str, reduction: str, avg_factor: Any, band_bytes: int | None) -> None:
-    if augment_at not in PLACEMENTS:
-        raise ValueError(f'augment_at must be one of {", ".join(map(repr, PLACEMENTS))}, got {augment_at!r}')
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, got {reduction!r}')
-    if avg_factor is not None and reduction == 'sum':
-        raise ValueError("avg_factor divides a mean: it cannot be used with reduction='sum'")
-    if band_bytes is not None and band_bytes < 1:
-        raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
 
 
 def _as_class_weight(class_weight: Tensor | Sequence[float] | None, logits: Tensor) -> Tensor | None:

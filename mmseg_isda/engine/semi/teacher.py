@@ -10,6 +10,8 @@ from mmengine.registry import HOOKS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...core.checks import check_choice
+
 PREDICTORS = ('teacher', 'student')
 
 
@@ -44,8 +46,7 @@ class MeanTeacherHook(EMAHook):
         for name, value in (('momentum', momentum), ('warmup_momentum', warmup_momentum)):
             if value is not None and not 0 < value < 1:
                 raise ValueError(f'{name} must be between 0 and 1 (it is 1 - decay), got {value}')
-        if predict_on not in PREDICTORS:
-            raise ValueError(f'predict_on must be one of {", ".join(map(repr, PREDICTORS))}, got {predict_on!r}')
+        check_choice('predict_on', predict_on, PREDICTORS)
         super().__init__('MomentumAnnealingEMA', momentum=momentum, gamma=1, update_buffers=True, **kwargs)
         self.momentum, self.predict_on = momentum, predict_on
         self.warmup_momentum, self.warmup_iters = warmup_momentum or momentum, warmup_iters
