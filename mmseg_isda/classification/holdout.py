@@ -139,7 +139,7 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
 
     Args:
         cfg: the config; the validation keeps its pipeline and gets the images of ``train_dataloader``.
-        num_val: images kept back.
+        num_val: images kept back; in semi-supervised training, labeled ones.
         seed: of the split.
 
     Raises:
@@ -148,11 +148,18 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
     if not cfg.get('val_dataloader'):
         raise OptionError('the config has no val_dataloader, so there is no pipeline to validate with')
     whole = cfg.train_dataloader.dataset
+    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
+    if whole.get('type') == 'SemiSupervisedDataset':  # Labels are what is to be held out there.
+        whole.update(hold_out=num_val, hold_out_seed=seed)
+        split = {key: value for key, value in whole.items() if key not in ('type', 'sup_pipeline', 'unsup_pipeline')}
+        pipeline = cfg.val_dataloader.dataset.get('pipeline') or validated.get('pipeline')
+        held_out = ConfigDict(split, type='LabelSplitDataset', part='held_out', pipeline=pipeline)
+        cfg.val_dataloader = ConfigDict(cfg.val_dataloader, dataset=held_out)
+        return
     if 'pipeline' not in whole:
         raise OptionError(
             f'train_dataloader.dataset is a {whole.get("type")} without a pipeline of its own: name the data set itself'
         )
-    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
     common = dict(type='HoldOutDataset', num_val=num_val, seed=seed)
     held_out = ConfigDict(whole.copy(), pipeline=validated.get('pipeline'))
     # New loaders, as configs like to say test_dataloader = val_dataloader.
