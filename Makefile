@@ -11,8 +11,8 @@ INSTALL_CLASSIC := $(VENV_CLASSIC)/bin/pip install $(PIP_OPTIONS) -c requirement
 PACKAGING := setup.py pyproject.toml mmseg_isda/version.py
 RUN_TESTS := -m pytest -n 2 --dist loadfile
 
-.PHONY: help demo demo-classification demo-detection demo-analysis test test-all test-maintained test-classic lint format benchmark gpu \
-    docs clean
+.PHONY: help demo demo-classification demo-detection demo-semi demo-analysis test test-all test-maintained test-classic \
+    lint format benchmark gpu docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo-classification   the same for a small classifier of few handwritten digits, with MMPretrain'
 	@echo 'make demo-detection        pretrain with ISDA, convert, train a Mask R-CNN, with MMDetection (about 10 minutes)'
 	@echo 'make demo-analysis         every analysis of the paper on a network of digits, as one page (about 10 minutes)'
+	@echo 'make demo-semi             five labels a digit: four semi-supervised methods with and without ISDA (about 10 minutes)'
 	@echo 'make test                  set up, then run the linters and the quick tests; nothing is compiled'
 	@echo 'make test-all              also detection, the classic stack, the slow tests and the wheel'
 	@echo 'make benchmark             time and memory of the loss, with plots (about 20 minutes)'
@@ -80,6 +81,9 @@ demo: $(VENV)/ready
 
 demo-classification: $(VENV)/ready-classification
 	@$(VENV)/bin/python -m demo.classification
+
+demo-semi: $(VENV)/ready-classification
+	@$(VENV)/bin/python -m demo.semi
 
 demo-detection: $(VENV)/ready-detection
 	@$(VENV)/bin/python -m demo.detection

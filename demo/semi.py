@@ -9,20 +9,24 @@ toolkits loaded. Called again, it repeats no finished run. It writes semi.md, se
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from mmseg_isda.commands import runs, train
-from mmseg_isda.commands.outcome import run_command
+from mmseg_isda.commands.records import write_json
 from mmseg_isda.commands.statistics import paired_difference, summarize
 
-CONFIGS = Path(os.path.relpath(Path(__file__).resolve().parents[1] / 'configs' / 'digits' / 'semi'))
+from .steps import REPOSITORY, StepError, run_demo
+
+CONFIGS = Path(os.path.relpath(REPOSITORY / 'configs' / 'digits' / 'semi'))
 METHODS = {
     'labeled-only': 'labels alone',
     'pi': 'Pi-model',
@@ -38,30 +42,22 @@ NOTE = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2, 3, 4], metavar='N')
     parser.add_argument('--jobs', type=int, default=2, metavar='N', help='trainings side by side (default: 2)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo_semi'))
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='changes to all configs')
-    args = parser.parse_args(argv)
-    return run_command(lambda: compare(args))
-
-
-def compare(args: argparse.Namespace) -> int:
-    """Train what is not trained yet, and write the comparison; return 1 if a training failed."""
+    args = parser.parse_args()
     planned = plan(args.seeds, args.work_dir, args.cfg_options)
     failed = execute(planned, args.jobs)
     if failed:
-        print('\n'.join(failed), file=sys.stderr)
-        return 1
+        raise StepError('; '.join(failed))
     rows = summary(planned)
-    args.work_dir.mkdir(parents=True, exist_ok=True)
-    (args.work_dir / 'semi.json').write_text(json.dumps(rows, indent=1) + '\n')
-    (args.work_dir / 'semi.md').write_text(table(rows) + '\n')
+    write_json(args.work_dir / 'semi.json', rows)
+    (args.work_dir / 'semi.md').write_text(table(rows) + '\n', encoding='utf-8')
     draw(rows, args.work_dir / 'semi.png')
     print(f'\n{table(rows)}\n\nwritten: {args.work_dir}/semi.md, .json, .png')
-    return 0
 
 
 def plan(seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()) -> dict[tuple[str, str, int], runs.Run]:
@@ -75,7 +71,8 @@ def plan(seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()) -> d
                 place = 'train_dataloader.dataset.dataset' if method == 'labeled-only' else 'train_dataloader.dataset'
                 draw_anew = f'{place}.seed={runs.SEED}'
                 run = runs.plan_run(variant, seed, work_dir, [], [draw_anew, *options])
-                runs.prepare(run)
+                run = replace(run, mark=runs.fingerprint(runs.configure(run)))
+                runs.check_folder(run)
                 planned[method, kind, seed] = run
     return planned
 
@@ -97,7 +94,8 @@ def execute(planned: Mapping[tuple, runs.Run], jobs: int) -> list[str]:
 
 def _train(run: runs.Run) -> tuple[runs.Run, str | None]:
     """Train in this process, whose output goes to the log of the run."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    write_json(run.folder / runs.STARTED, {'config': run.mark, 'words': run.words})
     with (run.folder / runs.LOG).open('w') as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -172,4 +170,4 @@ def draw(rows: Sequence[Mapping], path: Path) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_demo(main))

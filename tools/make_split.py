@@ -11,7 +11,6 @@ data set takes as ann_file:
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def of_folder(args: argparse.Namespace) -> list[Path]:
     """Write lists of names."""
     from mmseg_isda.engine.semi import split_names
     from mmseg_isda.errors import OptionError
-    from mmseg_isda.files import temporary_beside
+    from mmseg_isda.files import write_bytes
 
     if args.share is None or args.out is None:
         raise OptionError('a folder needs --share, the share of labeled images, and --out, the beginning of the names')
@@ -55,9 +54,7 @@ def of_folder(args: argparse.Namespace) -> list[Path]:
         parts = split_names(names, round(args.share * len(names)), seed)
         for part, chosen in zip(('labeled', 'unlabeled'), parts, strict=True):
             written.append(Path(f'{args.out}_seed-{seed}_{part}.txt'))
-            with temporary_beside(written[-1]) as temporary:
-                temporary.write_text('\n'.join(chosen) + '\n')
-                os.replace(temporary, written[-1])
+            write_bytes(('\n'.join(chosen) + '\n').encode(), written[-1])
     return written
 
 

@@ -28,7 +28,7 @@ from mmseg_isda.classification.networks.resnet import SEBasicBlock
 from mmseg_isda.classification.networks.shake_shake import SkewedShortcut, shake
 from mmseg_isda.classification.networks.wide_resnet import WideBlock
 
-MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 # Features and millions of parameters of the whole classifier, as counted for the paper.
 NETWORKS = {
     'cifar_resnet32': (64, '0.467'),
@@ -51,7 +51,10 @@ NETWORKS = {
 
 
 def _config(name):
-    return copy.deepcopy(Config.fromfile(MODEL_CONFIGS / f'{name}.py').model)
+    folder, _, network = name.partition('_')
+    pattern = {'cifar': f'{network}_b*_cifar10.py', 'imagenet': f'{network}_8xb64_imagenet.py'}[folder]
+    (path,) = (CONFIGS / folder).glob(pattern)
+    return copy.deepcopy(Config.fromfile(path).model)
 
 
 def _build(name):

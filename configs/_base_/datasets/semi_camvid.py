@@ -36,6 +36,7 @@ unlabeled = dict(
     ],
 )
 
+# num_batches: of the 8k schedule, so that the workers start once.
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='MultiSourceSampler', batch_size=8, source_ratio=[1, 1], num_batches=8000),
     dataset=dict(_delete_=True, type='ConcatDataset', datasets=[labeled, unlabeled]),

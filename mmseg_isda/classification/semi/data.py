@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
 from ...errors import MissingPathError, OptionError
-from ...files import temporary_beside
+from ...files import write_bytes
 from ..holdout import SubsetDataset, split_by_class
 
 PARTS = ('labeled', 'unlabeled', 'held_out')
@@ -52,9 +51,7 @@ def _fingerprint(labels: np.ndarray) -> dict[str, int]:
 
 def write_split(split: dict[str, Any], path: Path) -> None:
     """Write a split file, as JSON."""
-    with temporary_beside(path) as temporary:
-        temporary.write_text(json.dumps(split) + '\n')
-        os.replace(temporary, path)
+    write_bytes((json.dumps(split) + '\n').encode(), path)
 
 
 def read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
