@@ -34,6 +34,7 @@ class Task(NamedTuple):
 
 TASKS = {
     'resnet32': Task('cifar/resnet32_b128_cifar10', 10, 64, 128, 32),
+    'resnet32-8': Task('cifar/resnet32_b128_cifar10', 10, 64, 8, 32),  # to try the benchmarks themselves
     'wrn-16-8': Task('cifar/wrn-16-8_b128_cifar10', 10, 512, 128, 32),
     'wrn-28-10': Task('cifar/wrn-28-10_b128_cifar100', 100, 640, 128, 32),
     'resnext29': Task('cifar/resnext29-8x64d_b128_cifar100', 100, 1024, 128, 32),

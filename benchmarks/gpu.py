@@ -86,7 +86,7 @@ def main() -> int:
             f'\nNo GPU: PyTorch {torch.__version__} finds no CUDA device here. To try the parts: --device cpu --quick'
         )
         return 2
-    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     settings = Settings(options.device, options.quick, time.monotonic() + 60 * options.minutes)
     info = machine(options.device)
     print(describe(info))

@@ -276,6 +276,7 @@ def main_of(benchmark: Benchmark, description: str) -> None:
     parser.add_argument('--cases', nargs='+', default=benchmark.cases, help='tables to make, e.g. %(default)s')
     parser.add_argument('--variants', nargs='+', default=(), help='rows to measure beside the first; by default all')
     parser.add_argument('--allocators', nargs='+', choices=ALLOCATORS, default=ALLOCATORS, help='of the CPU')
+    parser.add_argument('--time-only', action='store_true', help='leave the memory out')
     parser.add_argument('--peak', nargs=2, metavar=('CASE', 'VARIANT'), help='print the peak memory of one in MB')
     parser.add_argument('--worker', help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -293,7 +294,12 @@ def _measure_cases(benchmark: Benchmark, options: argparse.Namespace) -> None:
     print('\n' + describe(info), flush=True)
     for done, case in enumerate(options.cases, 1):
         results[case] = measure_case(
-            benchmark, case, variants=options.variants, runs=options.runs, device=options.device
+            benchmark,
+            case,
+            variants=options.variants,
+            runs=options.runs,
+            device=options.device,
+            memory=not options.time_only,
         )
         progress(done, len(options.cases), begin, 'tables')
     Path(options.worker).write_text(json.dumps({'machine': info, 'results': results}), encoding='utf-8')
@@ -302,12 +308,13 @@ def _measure_cases(benchmark: Benchmark, options: argparse.Namespace) -> None:
 def _run_with_allocators(options: argparse.Namespace) -> None:
     """Measure under each allocator, in a process of its own, as glibc sets one up only when a process begins."""
     print('\n'.join(blind_spots(options.device)))
-    figures = {}
+    figures: dict[str, Any] = {}
     for allocator in options.allocators if HAS_GLIBC and options.device == 'cpu' else ('default',):
         environment = {name: value for name, value in os.environ.items() if name not in TUNED}
         environment |= TUNED if allocator == 'tuned' else {}
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, 'figures.json')
-            subprocess.run([sys.executable, *sys.argv, '--worker', str(target)], env=environment, check=True)
+            arguments = ['--worker', str(target), *(['--time-only'] if figures else [])]  # Memory is measured once.
+            subprocess.run([sys.executable, *sys.argv, *arguments], env=environment, check=True)
             figures[allocator] = json.loads(target.read_text(encoding='utf-8'))
     write_json(options.json, figures)

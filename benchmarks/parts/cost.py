@@ -40,7 +40,7 @@ def tables(quick: bool) -> Iterator[tuple[str, Benchmark, str, tuple[str, ...]]]
     if find_spec('mmseg'):
         steps += ['pspnet_r18-2x64'] if quick else NETWORKS
     if find_spec('mmpretrain'):
-        steps += ['resnet32'] if quick else ['wrn-28-10', 'resnet50']
+        steps += ['resnet32-8'] if quick else ['wrn-28-10', 'resnet50']
     for case in sizes:
         yield 'loss', fused_loss.BENCHMARK, case, ()
     vectors = ['N8C5A8-vectors'] if quick else ['N128C100A640-vectors', 'N64C1000A2048-vectors']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import criterion
@@ -48,13 +48,16 @@ def count(call: Call, device: str) -> Counter[str]:
     return Counter(f'{"/".join(warning.filename.split("/")[-3:])}:{warning.lineno}' for warning in syncs)
 
 
-def _cases(quick: bool) -> Iterator[tuple[str, str, str, Call | None]]:
-    """Yield kind of table, case and variant."""
+def _cases(quick: bool) -> Iterator[tuple[str, str, str, Callable[[str, str, str], Call]]]:
+    """Yield kind of table, case, variant and what makes the call; how often it waits does not depend on sizes."""
     for case in ('N2C5A8', 'N9C5A8-vectors') if quick else ('N2C19', 'N64C1000A2048-vectors'):
         for variant in criterion.variants(case):
             yield 'criterion', case, variant, criterion.step
     wanted = ('cross entropy', 'ISDA', 'ISDA, fused head', 'ISDA full', 'ISDA, diagonal', 'ISDA, full')
-    toolkits = {'mmseg': ('N2C5A8' if quick else 'N2C19', 'pspnet_r18-2x64'), 'mmpretrain': ('resnet32', 'resnet32')}
+    toolkits = {
+        'mmseg': ('N2C5A8' if quick else 'N2C19', 'pspnet_r18-2x64'),
+        'mmpretrain': ('resnet32-8', 'resnet32-8'),
+    }
     for package, cases in toolkits.items():
         if not find_spec(package):
             continue
