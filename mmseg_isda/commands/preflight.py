@@ -150,4 +150,4 @@ def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str
 def _downloads(dataset: Mapping) -> bool:
     """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
     kind = type_name(dataset.get('type'))
-    return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST')) and dataset.get('download', True)
+    return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST', 'SVHN')) and dataset.get('download', True)
