@@ -11,8 +11,8 @@ INSTALL_CLASSIC := $(VENV_CLASSIC)/bin/pip install $(PIP_OPTIONS) -c requirement
 PACKAGING := setup.py pyproject.toml mmseg_isda/version.py
 RUN_TESTS := -m pytest -n 2 --dist loadfile
 
-.PHONY: help demo demo-classification demo-detection demo-semi test test-all test-maintained test-classic lint format benchmark gpu \
-    docs clean
+.PHONY: help demo demo-classification demo-detection demo-semi test test-all test-maintained test-classic lint format \
+    benchmark gpu docs clean
 .DEFAULT_GOAL := help
 
 help:

