@@ -178,12 +178,12 @@ class ClassBlocks(NamedTuple):
     """Pixels in B blocks of one class each, Q places a block.
 
     Attributes:
-        index: (B, Q) pixels.
+        pixel: (B, Q) which pixel a place holds.
         valid: (B, Q) places that are used.
         owner: (B,) class of each block.
     """
 
-    index: Tensor
+    pixel: Tensor
     valid: Tensor
     owner: Tensor
 
@@ -220,8 +220,8 @@ def _add_blocks(
     """:func:`add_scatter` for matrices of all classes: products of some blocks at a time."""
     pixels = maps.transpose(1, 2)
     at_a_time = max(1, BYTES_OF_PRODUCTS // (matrices[0].numel() * matrices.element_size()))
-    for index, valid, owner in zip(*(part.split(at_a_time) for part in blocks), strict=True):
-        centred = pixels[index // pixels.shape[1], index % pixels.shape[1]].to(mean.dtype)
+    for pixel, valid, owner in zip(*(part.split(at_a_time) for part in blocks), strict=True):
+        centred = pixels[pixel // pixels.shape[1], pixel % pixels.shape[1]].to(mean.dtype)
         used = valid if keep is None else valid & keep
         centred = torch.where(used.unsqueeze(2), centred - mean[owner].unsqueeze(1), 0)
         products = torch.bmm(centred.mT, centred).flatten(1)
