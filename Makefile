@@ -11,7 +11,7 @@ INSTALL_CLASSIC := $(VENV_CLASSIC)/bin/pip install $(PIP_OPTIONS) -c requirement
 PACKAGING := setup.py pyproject.toml mmseg_isda/version.py
 RUN_TESTS := -m pytest -n 2 --dist loadfile
 
-.PHONY: help demo demo-classification demo-detection test test-all test-maintained test-classic lint format benchmark gpu \
+.PHONY: help demo demo-classification demo-detection demo-semi test test-all test-maintained test-classic lint format benchmark gpu \
     docs clean
 .DEFAULT_GOAL := help
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make demo                  set up, then compare a small PSPNet with and without ISDA over seeds (about 10 minutes)'
 	@echo 'make demo-classification   the same for a small classifier of few handwritten digits, with MMPretrain'
 	@echo 'make demo-detection        pretrain with ISDA, convert, train a Mask R-CNN, with MMDetection (about 10 minutes)'
+	@echo 'make demo-semi             five labels a digit: four semi-supervised methods with and without ISDA (about 10 minutes)'
 	@echo 'make test                  set up, then run the linters and the quick tests; nothing is compiled'
 	@echo 'make test-all              also detection, the classic stack, the slow tests and the wheel'
 	@echo 'make benchmark             time and memory of the loss, with plots (about 20 minutes)'
@@ -73,6 +74,9 @@ demo: $(VENV)/ready
 
 demo-classification: $(VENV)/ready-classification
 	@$(VENV)/bin/python -m demo.classification
+
+demo-semi: $(VENV)/ready-classification
+	@$(VENV)/bin/python -m demo.semi
 
 demo-detection: $(VENV)/ready-detection
 	@$(VENV)/bin/python -m demo.detection

@@ -24,7 +24,7 @@ COMPARISON = Comparison(
 
 
 def main() -> None:
-    args = make_parser(__doc__, work_dir='work_dirs/demo_classification', seeds=16).parse_args()
+    args = make_parser(__doc__, work_dir='work_dirs/demo_classification', seeds=24).parse_args()
     run_steps(plan(args, COMPARISON), args.work_dir / 'logs')
     print((args.work_dir / 'runs' / 'sweep.md').read_text(encoding='utf-8'))
     print(f'Open {args.work_dir / "report.html"} in a browser.')

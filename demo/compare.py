@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from .steps import REPOSITORY, Step, trained
 
@@ -61,7 +61,7 @@ def plan(args: Namespace, comparison: Comparison, options: Sequence[str] = ()) -
     report = ['-m', 'demo.report', sweep, '--predictions', predictions, '--titles', *TITLES, '--out', page]
     report += ['--title', comparison.title, '--note', comparison.note]
     return [
-        Step(f'Train {2 * len(args.seeds)} networks', train, progress=lambda: trained(folders, 'result.json', total)),
+        Step(f'Train {2 * len(args.seeds)} networks', train, progress=partial(trained, folders, 'result.json', total)),
         Step('Predict the test images', predict),
         Step('Write the page', report),
     ]
@@ -70,13 +70,9 @@ def plan(args: Namespace, comparison: Comparison, options: Sequence[str] = ()) -
 def _length(comparison: Comparison, settings: Sequence[str]) -> int:
     from mmengine.config import Config
 
+    from mmseg_isda.config_tree import look_up
+
     key = comparison.length[0]
     given = dict(word.partition('=')[::2] for word in settings)
-    cfg: Any = Config.fromfile(comparison.configs[0], import_custom_modules=False)
-    return int(given[key]) if key in given else int(_get(cfg, key))
-
-
-def _get(tree: Mapping[str, Any], key: str) -> Any:
-    for part in key.split('.'):
-        tree = tree[part]
-    return tree
+    cfg = Config.fromfile(comparison.configs[0], import_custom_modules=False)
+    return int(given.get(key) or look_up(cfg.to_dict(), key)[0])

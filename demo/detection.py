@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from functools import partial
 from pathlib import Path
 
 from mmseg_isda.commands.records import read_json, write_json
 from mmseg_isda.errors import OptionError
 
 from .compare import CONFIGS
-from .steps import REPOSITORY, Step, run_demo, run_steps, trained
+from .steps import Step, run_demo, run_steps, trained
 
 PRETRAINING, DETECTOR = CONFIGS / 'crops_resnet_isda.py', CONFIGS / 'scenes_mask-rcnn.py'
 SETTINGS, RESULT = 'demo.json', 'result.json'
@@ -78,7 +79,7 @@ def plan(args: Namespace) -> list[Step]:
     roots = [f'{part}_dataloader.dataset.data_root={data}' for part in ('train', 'val', 'test')]
     truth = [f'{part}_evaluator.ann_file={data / "annotations" / "instances_val.json"}' for part in ('val', 'test')]
     source = pretraining / f'iter_{args.pretraining_iters}.pth'
-    convert = [REPOSITORY / 'tools' / 'convert_checkpoint.py', source, backbone, '--target', 'mmdet']
+    convert = ['-m', 'mmseg_isda.commands', 'convert', source, backbone, '--target', 'mmdet']
     paint = ['-m', 'demo.detections', detector / DETECTOR.name, detector / f'iter_{args.iters}.pth', '--out']
     page = args.work_dir / 'detections.jpg'
     return [
@@ -104,7 +105,8 @@ def training(args: Namespace, title: str, config: Path, folder: Path, iters: int
     ]
     words = ['-m', 'mmseg_isda.commands', 'train', config, '--work-dir', folder, '--seed', args.seed, '--resume']
     words += ['--record', folder / RESULT, '--cfg-options', *options]
-    return Step(title, words, folder / RESULT, progress=lambda: trained([folder], RESULT, ('step', iters)))
+    progress = partial(trained, [folder], RESULT, ('step', iters))
+    return Step(title, words, folder / RESULT, progress, threads=None)
 
 
 if __name__ == '__main__':

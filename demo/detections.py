@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from mmseg_isda.commands.outcome import run_command
 from mmseg_isda.errors import OptionError
-from mmseg_isda.files import check_file, move_into_place, temporary_beside
+from mmseg_isda.files import check_file, write_bytes
 
 SCALE = 3  # how much larger an image is on the sheet
 GAP = 8  # pixels between two images
@@ -54,9 +54,7 @@ def write_detections(
     cfg = load_config(config)
     check_data(cfg, ('test_dataloader',))
     images, shown = detect(cfg, checkpoint, number, threshold)
-    with temporary_beside(out) as temporary:
-        temporary.write_bytes(cv2.imencode(out.suffix, tile(images, columns))[1].tobytes())
-        move_into_place(temporary, out, force=True)
+    write_bytes(cv2.imencode(out.suffix, tile(images, columns))[1].tobytes(), out)
     return shown
 
 
@@ -89,7 +87,7 @@ def paint(image: np.ndarray, found, metainfo: dict) -> np.ndarray:
     found.bboxes = SCALE * found.bboxes
     if 'masks' in found:
         found.masks = found.masks.repeat_interleave(SCALE, 1).repeat_interleave(SCALE, 2)
-    painter = DetLocalVisualizer(line_width=1.5)
+    painter = DetLocalVisualizer(line_width=1.5, alpha=0.5)
     painter.dataset_meta = metainfo
     sample = DetDataSample(pred_instances=found)
     painter.add_datasample('image', large[..., ::-1], sample, draw_gt=False, pred_score_thr=0.0)

@@ -21,10 +21,12 @@ from mmengine.runner import Runner, set_random_seed
 from rich.progress import track
 from torch import nn
 
-from mmseg_isda.checkpoints.reading import check_weights, read_checkpoint, state_dict_of
+from mmseg_isda.checkpoints.fit import check_weights
+from mmseg_isda.checkpoints.reading import read_checkpoint, state_dict_of
 from mmseg_isda.commands.launch import import_plugin, load_config, replace_sync_bn
 from mmseg_isda.commands.outcome import run_command
 from mmseg_isda.commands.records import read_json, write_json
+from mmseg_isda.commands.resume import find_newest
 from mmseg_isda.errors import MissingPathError
 from mmseg_isda.files import check_file
 
@@ -61,13 +63,15 @@ def predict_sweep(sweep: Path, out: Path, *, pictures: int) -> dict[str, Any]:
         record |= {'kind': 'pixels' if samples[0].truth.ndim else 'images'}
         scores = class_scores(samples, len(record['classes']))
         record['runs'].append({'variant': run['variant'], 'seed': run['seed'], 'scores': scores})
-        kept[run['seed'], run['variant']] = samples
+        if run['variant'] in shown:
+            kept[run['seed'], run['variant']] = samples
         pair = [kept.get((run['seed'], name)) for name in shown]
-        if all(pair) and run['variant'] in shown:
+        if run['variant'] in shown and all(pair):
             record['right'].append({'seed': run['seed'], **who_is_right(*pair)})
             if not record['pictures']:
                 record['pictures'] = list(write_pictures(out / 'pictures', loader.dataset, pair, shown, pictures))
-            kept.clear()
+            for name in shown:
+                del kept[run['seed'], name]
     write_json(out / RECORD, record)
     return record
 
@@ -98,9 +102,13 @@ class Sample:
 def load_run(folder: Path) -> tuple[nn.Module, Any]:
     """Return the trained network of a run and the loader of its test images."""
     cfg = load_config(find_config(folder))
+    cfg.work_dir = str(folder)  # it may have been moved
     # The labeled images of a run, and so the test images that are the rest, may depend on its seed.
     set_random_seed((cfg.get('randomness') or {}).get('seed'))
-    network = build_network(cfg, find_checkpoint(folder))
+    checkpoint, _ = find_newest(cfg)
+    if checkpoint is None:
+        raise MissingPathError(f'{folder} has no sound checkpoint: train again in another --work-dir')
+    network = build_network(cfg, checkpoint)
     return network, Runner.build_dataloader(cfg.test_dataloader)
 
 
@@ -114,18 +122,6 @@ def find_config(folder: Path) -> Path:
     if not found:
         raise MissingPathError(f'{folder} has no config: name the --work-dir of a training')
     return found[0]
-
-
-def find_checkpoint(folder: Path) -> Path:
-    """Return the last checkpoint of a training, also where the folder has been moved since.
-
-    Raises:
-        MissingPathError: if there is none.
-    """
-    pointer = check_file(Path(folder) / 'last_checkpoint', 'training:', 'it is written with the first checkpoint')
-    named = Path(pointer.read_text(encoding='utf-8').strip())
-    beside = Path(folder) / named.name
-    return beside if beside.is_file() else check_file(named, f'{pointer} names a checkpoint that is missing:')
 
 
 def build_network(cfg: Config, checkpoint: Path, device: str = 'cpu') -> nn.Module:

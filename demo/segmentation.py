@@ -26,7 +26,7 @@ COMPARISON = Comparison(
 
 
 def main() -> None:
-    parser = make_parser(__doc__, work_dir='work_dirs/demo', seeds=6)
+    parser = make_parser(__doc__, work_dir='work_dirs/demo', seeds=5)
     parser.add_argument('--data-root', default=DATA_ROOT, help='folder of the scenes (default: %(default)s)')
     args = parser.parse_args()
     draw = Step('Draw the street scenes', ['-m', 'demo.scenes', args.data_root, '--jobs', args.jobs])

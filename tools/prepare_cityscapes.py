@@ -18,6 +18,8 @@ def main() -> int:
     parser.add_argument('root', metavar='ROOT', help='the folder with leftImg8bit/ and gtFine/')
     parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1, help='processes (default: one a core)')
     args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error(f'--jobs must be at least 1, got {args.jobs}')
     try:
         done = prepare_cityscapes(args.root, jobs=args.jobs)
     except (OSError, ValueError, ModuleNotFoundError) as error:

@@ -32,38 +32,23 @@ train_dataloader = dict(
         ],
     ),
 )
+kept_back = dict(
+    type='CityscapesDataset',
+    data_root=data_root,
+    data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+    pipeline=[*load, dict(type='PackSegInputs')],
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='SubsetDataset',
-        num_images=24,
-        seed=0,
-        dataset=dict(
-            type='CityscapesDataset',
-            data_root=data_root,
-            data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-            pipeline=[*load, dict(type='PackSegInputs')],
-        ),
-    ),
+    dataset=dict(type='SubsetDataset', num_images=24, seed=0, dataset=kept_back),
 )
 test_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='SubsetDataset',
-        part='rest',
-        num_images=24,
-        seed=0,
-        dataset=dict(
-            type='CityscapesDataset',
-            data_root=data_root,
-            data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-            pipeline=[*load, dict(type='PackSegInputs')],
-        ),
-    ),
+    dataset=dict(type='SubsetDataset', part='rest', num_images=24, seed=0, dataset=kept_back),
 )
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

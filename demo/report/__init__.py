@@ -1,6 +1,6 @@
 """A report on a sweep as one HTML page that needs nothing but itself."""
 
-from .page import render, write_report
+from .page import render
 from .records import Record, load_record
 
-__all__ = ['Record', 'load_record', 'render', 'write_report']
+__all__ = ['Record', 'load_record', 'render']

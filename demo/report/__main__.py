@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mmseg_isda.commands.outcome import run_command
+from mmseg_isda.files import write_bytes
 
 
 def main() -> None:
@@ -16,10 +17,10 @@ def main() -> None:
     parser.add_argument('--title', default='ISDA and cross entropy, paired by seed', help='heading of the page')
     parser.add_argument('--note', default='', help='what a reader must know to judge the figures')
     args = parser.parse_args()
-    from . import load_record, render, write_report
+    from . import load_record, render
 
     record = load_record(args.sweep, titles=args.titles, predictions=args.predictions)
-    write_report(args.out, render(record, title=args.title, note=args.note))
+    write_bytes(render(record, title=args.title, note=args.note).encode(), args.out)
     print(f'report written to {args.out}')
 
 

@@ -17,7 +17,6 @@ import jinja2
 import numpy as np
 
 from mmseg_isda.commands.statistics import paired_difference
-from mmseg_isda.files import move_into_place, temporary_beside
 from mmseg_isda.version import __version__
 
 from . import pictures as painting
@@ -78,13 +77,6 @@ def render(record: Record, *, title: str, note: str = '', footer: str | None = N
         predictions=predictions(record, styles),
         setup=setup(record),
     )  # fmt: skip
-
-
-def write_report(path: Path, html: str) -> None:
-    """Write a page, whole or not at all; it replaces an older one."""
-    with temporary_beside(path) as temporary:
-        temporary.write_text(html, encoding='utf-8')
-        move_into_place(temporary, path, force=True)
 
 
 # --- differences -----------------------------------------------------------------------------------------------------
@@ -200,11 +192,16 @@ def _class_row(record: Record, index: int, name: str, color: Sequence[int]) -> d
     return {'name': name, 'color': color, 'means': means, 'difference': paired_difference(own[1], own[0])}
 
 
+def read_maps(record: Record, entry: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return a test image (H, W, 3) in RGB, and its label maps: the truth and both predictions."""
+    image = cv2.cvtColor(cv2.imread(str(record.folder / entry['image'])), cv2.COLOR_BGR2RGB)
+    paths = (entry['truth'], *entry['predictions'].values())
+    return image, [cv2.imread(str(record.folder / path), cv2.IMREAD_UNCHANGED) for path in paths]
+
+
 def _scene(record: Record, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the panels of a test image with its label maps."""
-    image = cv2.cvtColor(cv2.imread(str(record.folder / entry['image'])), cv2.COLOR_BGR2RGB)
-    maps = [cv2.imread(str(record.folder / path), cv2.IMREAD_UNCHANGED)
-            for path in (entry['truth'], *entry['predictions'].values())]  # fmt: skip
+    image, maps = read_maps(record, entry)
     palette = record.predictions['palette']
     first, second, only_first, only_second = painting.shares(*maps)
     embedded = [image, *(painting.color_labels(labels, palette) for labels in maps), painting.compare(image, *maps)]

@@ -19,6 +19,7 @@ from .light import Color, Light
 NEAR = 1.0  # meters; what is closer is moved there
 SUBPIXEL = 3  # fractional bits of cv2's coordinates
 CAPACITY = 256  # objects that one byte can number
+TEXTURES = {'vegetation': 0.2, 'terrain': 0.14, 'building': 0.05, 'wall': 0.09, 'sidewalk': 0.05, 'road': 0.05}
 Span = tuple[float, float]
 # Corners of a box, back or front by left or right, below and then above; its faces as they are seen from outside, each
 # from bottom left to bottom right, top right and top left.
@@ -66,13 +67,19 @@ class Canvas:
     def __init__(self, camera: Camera, light: Light) -> None:
         self.camera, self.light = camera, light
         self.pixels = np.zeros((camera.height, camera.width, 4), np.uint8)
-        self.classes = [CLASSES.index('sky')]
+        self.classes, self.textures = [CLASSES.index('sky')], [0.0]
 
-    def new(self, name: str | None) -> int:
-        """Return the number of a new object of class ``name``; None is ignored in training and scoring."""
+    def new(self, name: str | None, *, texture: float | None = None) -> int:
+        """Return the number of a new object.
+
+        Args:
+            name: its class; None is ignored in training and scoring.
+            texture: strength of the noise on its surface; by default that of the class.
+        """
         if len(self.classes) == CAPACITY:
             raise RuntimeError(f'a scene can hold {CAPACITY} objects')
         self.classes.append(IGNORED if name is None else CLASSES.index(name))
+        self.textures.append(TEXTURES.get(name, 0.0) if texture is None else texture)
         return len(self.classes) - 1
 
     def fill(self, polygons: np.ndarray, color: Color, number: int) -> None:

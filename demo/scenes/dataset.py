@@ -100,8 +100,8 @@ def _write_all(root: Path, settings: dict, jobs: int) -> dict[str, Any]:
         done = pool.imap(partial(_write_scene, root, settings), tasks, chunksize=4)
         found = list(track(done, 'Drawing street scenes', len(tasks)))
     for split in SPLITS:
-        number = [annotations for (name, _), (_, annotations) in zip(tasks, found, strict=True) if name == split]
-        _write_json(root / 'annotations' / f'instances_{split}.json', _coco(number, settings))
+        own = [annotations for (name, _), (_, annotations) in zip(tasks, found, strict=True) if name == split]
+        _write_json(root / 'annotations' / f'instances_{split}.json', _coco(own, settings))
     pixels = np.array([counts for counts, _ in found])
     shares = pixels.sum(0) / pixels.sum()
     record = {

@@ -134,7 +134,7 @@ def paint_sign(canvas: Canvas, rng: Rng, frame: Frame) -> None:
 def paint_skyline(canvas: Canvas, rng: Rng, z: float = 130.0) -> None:
     """Paint far hills, trees and houses across the whole view."""
     reach = z * canvas.camera.width / canvas.camera.focal
-    hills = canvas.new('vegetation')
+    hills = canvas.new('vegetation', texture=0.04)
     x = np.linspace(-reach, reach, 60)
     ridge = 3 + 5 * rng.random() + np.cumsum(rng.normal(0, 1.1, 60))
     outline = np.stack([x, np.maximum(ridge, 1.0), np.full(60, z)], -1)
@@ -142,6 +142,6 @@ def paint_skyline(canvas: Canvas, rng: Rng, z: float = 130.0) -> None:
     canvas.flat(np.concatenate([outline, feet])[None], paint_color(rng, (0.2, 0.5), (0.3, 0.5), (0.2, 0.4)), hills)
     for left in np.arange(-reach, reach, 14):
         if rng.random() < 0.55:
-            number, wide, high = canvas.new('building'), rng.uniform(6, 13), rng.uniform(5, 20)
+            number, wide, high = canvas.new('building', texture=0.02), rng.uniform(6, 13), rng.uniform(5, 20)
             color = paint_color(rng, (0.05, 0.35), (0.45, 0.8), FACADES[0])
             canvas.solid(Frame(left, z - 2), (0, 1), (0, wide), (0, high), color, number)

@@ -14,8 +14,6 @@ from .street import draw_street, fill_street
 
 OVERSAMPLING = 2  # the canvas is this much finer than the image
 LEAST = (32, 64)
-GROUND = ('road', 'sidewalk', 'terrain')
-TEXTURE = {'vegetation': 0.2, 'terrain': 0.14, 'building': 0.05, 'wall': 0.09, 'sidewalk': 0.05, 'road': 0.05}
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,9 @@ def _paint_hood(canvas: Canvas, rng: Rng) -> None:
 def _expose(canvas: Canvas, rng: Rng, size: tuple[int, int]) -> Scene:
     classes = np.array(canvas.classes, np.uint8)
     numbers = canvas.pixels[..., 3]
-    strength = np.zeros(256, np.float32)
-    for name, value in TEXTURE.items():
-        strength[CLASSES.index(name)] = value
     height, width = numbers.shape
     noise = smooth_noise(rng, height, width, height / 40)
-    image = canvas.pixels[..., :3] * (1 + strength[classes[numbers]] * noise)[..., None]
+    image = canvas.pixels[..., :3] * (1 + np.float32(canvas.textures)[numbers] * noise)[..., None]
     large = photograph(rng, image)
     image = cv2.resize(large, size[::-1], interpolation=cv2.INTER_AREA)
     objects = numbers[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING].copy()

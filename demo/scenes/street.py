@@ -22,35 +22,61 @@ from .roadside import (
     paint_traffic_light,
     paint_tree,
     paint_wall,
-)  # fmt: skip
+)
 from .vehicles import LENGTHS, WIDTHS, paint_vehicle
 
 LANE, FAR = 3.4, 110.0  # meters
 # How many of a kind a scene has: the least, and the most.
-TRAFFIC = {'train': (1, 2), 'bus': (0, 1), 'truck': (0, 2), 'car': (2, 8), 'motorcycle': (0, 2), 'bicycle': (0, 3)}
+TRAFFIC = {'train': (1, 2), 'bus': (0, 1), 'truck': (0, 2), 'car': (2, 8), 'motorcycle': (0, 3), 'bicycle': (0, 3)}
 ALONG, TOWARD = 0.0, np.pi
 Paint = Callable[[Canvas, Rng], None]
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of a street, from the road outward.
+
+    Attributes:
+        sign: -1 on the left, 1 on the right.
+        road: border of the road (x in meters).
+        verge: width of the green between road and sidewalk.
+        walk: width of the sidewalk.
+        garden: width of the green between sidewalk and houses.
+    """
+
+    sign: int
+    road: float
+    verge: float
+    walk: float
+    garden: float
+
+    @property
+    def inner(self) -> float:
+        """Border of the sidewalk on the side of the road."""
+        return self.road + self.sign * self.verge
+
+    @property
+    def outer(self) -> float:
+        """Border of the sidewalk on the side of the houses."""
+        return self.inner + self.sign * self.walk
+
+
 @dataclass
 class Street:
-    """The plan of a street.
+    """The plan of a street, and what is to be painted there.
 
     Attributes:
         lanes: middle of each lane (x in meters) and the heading of its traffic.
-        road: left and right border of the road.
-        walks: widths of the left and the right sidewalk.
-        verges: width of the green between road and sidewalk on both sides.
-        gardens: width of the green between sidewalk and houses on both sides.
+        sides: the left and the right one.
         crossing: where another street crosses (z in meters), if one does.
         tram: middle of the lane with rails, if there is one.
+        taken: stretches of each lane where something stands.
+        queue: what is to be painted, with a key to sort by.
+        shadows: place (x, z) and size (x, z) of what stands on the ground.
     """
 
     lanes: list[tuple[float, float]]
-    road: Span
-    walks: Span
-    verges: Span
-    gardens: Span
+    sides: tuple[Side, Side]
     crossing: Span | None
     tram: float | None
     taken: dict[float, list[Span]] = field(default_factory=dict)
@@ -76,37 +102,41 @@ class Street:
         taken = self.taken.setdefault(lane, [])
         for _ in range(8):
             z = float(np.exp(rng.uniform(np.log(nearest), np.log(55))))
-            if all(z + length + 1.5 < start or z > end + 1.5 for start, end in taken) and not self._crosses(z, length):
+            if all(z + length + 1.5 < start or z > end + 1.5 for start, end in taken) and not self.crosses(z, length):
                 taken.append((z, z + length))
                 return z
         return None
 
-    def _crosses(self, z: float, length: float) -> bool:
+    def crosses(self, z: float, length: float) -> bool:
+        """Return whether a stretch of the street lies in the crossing."""
         return self.crossing is not None and z < self.crossing[1] and z + length > self.crossing[0]
 
 
 def draw_street(rng: Rng) -> Street:
     """Draw lanes, sidewalks, gardens, rails and whether another street crosses."""
     left, right = int(rng.choice([1, 2], p=[0.6, 0.4])), int(rng.choice([0, 1, 2], p=[0.5, 0.4, 0.1]))
-    tram = float(rng.choice([-LANE * left, LANE * right])) if rng.random() < 0.55 and left + right > 1 else None
+    tram = float(rng.choice([-LANE * left, LANE * right])) if rng.random() < 0.7 and left + right > 1 else None
     lanes = [(-LANE * n, TOWARD) for n in range(1, left + 1)] + [(LANE * n, ALONG) for n in range(right + 1)]
     start = rng.uniform(14, 45)
-    return Street(
-        lanes=lanes,
-        road=(-LANE * (left + 0.55), LANE * (right + 0.55)),
-        walks=(rng.uniform(1.3, 3.5), rng.uniform(1.3, 3.5)),
-        verges=tuple(float(rng.choice([0.0, rng.uniform(1, 4)])) for _ in range(2)),
-        gardens=tuple(float(rng.choice([0.0, rng.uniform(3, 12)], p=[0.4, 0.6])) for _ in range(2)),
-        crossing=(start, start + rng.uniform(9, 14)) if rng.random() < 0.45 else None,
-        tram=tram,
+    sides = tuple(
+        Side(
+            sign=sign,
+            road=sign * LANE * (number + 0.55),
+            verge=rng.uniform(1, 4) if rng.random() < 0.5 else 0.0,
+            walk=rng.uniform(1.3, 3.5),
+            garden=rng.uniform(3, 12) if rng.random() < 0.6 else 0.0,
+        )
+        for sign, number in ((-1, left), (1, right))
     )
+    crossing = (start, start + rng.uniform(9, 14)) if rng.random() < 0.45 else None
+    return Street(lanes, sides, crossing, tram)
 
 
 def fill_street(canvas: Canvas, rng: Rng, street: Street) -> None:
     """Paint a street with everything in it."""
     paint_skyline(canvas, rng)
     _paint_ground(canvas, rng, street)
-    for side in (-1, 1):
+    for side in street.sides:
         _line(street, rng, side)
         _furnish(street, rng, side)
     _drive(street, rng)
@@ -121,21 +151,19 @@ def fill_street(canvas: Canvas, rng: Rng, street: Street) -> None:
 
 def _paint_ground(canvas: Canvas, rng: Rng, street: Street) -> None:
     terrain, walk, road = canvas.new('terrain'), canvas.new('sidewalk'), canvas.new('road')
-    grey = rng.uniform(75, 125)
-    asphalt = (grey * 1.02, grey, grey * 0.99)
+    gray = rng.uniform(75, 125)
+    asphalt = (gray * 1.02, gray, gray * 0.99)
     stone = tuple(np.array((150.0, 155.0, 162.0)) * rng.uniform(0.85, 1.2))
     grass = paint_color(rng, (0.3, 0.6), (0.4, 0.65), (0.14, 0.3))
-    left, right = street.road
-    inner = (left - street.verges[0], right + street.verges[1])
-    outer = [edge + (1, -1)[i] * -street.walks[i] for i, edge in enumerate(inner)]
-    outer = [edge + (-60, 60)[i] * (street.gardens[i] == 0) for i, edge in enumerate(outer)]
+    left, right = street.sides
+    outer = [side.outer if side.garden else side.sign * 90.0 for side in street.sides]  # paved up to the houses
     depths = list(np.geomspace(FAR, 1.0, 10))
     for z in zip(depths[1:], depths, strict=False):  # in bands, so that the haze deepens
         canvas.ground((-90, 90), z, grass, terrain)
         canvas.ground(tuple(outer), z, stone, walk)
-        canvas.ground(inner, z, grass, terrain)
-        canvas.ground((left - 0.2, right + 0.2), z, tuple(0.8 * c for c in stone), walk)
-        canvas.ground((left, right), z, asphalt, road)
+        canvas.ground((left.inner, right.inner), z, grass, terrain)
+        canvas.ground((left.road - 0.2, right.road + 0.2), z, tuple(0.8 * c for c in stone), walk)
+        canvas.ground((left.road, right.road), z, asphalt, road)
     if street.crossing:
         canvas.ground((-90, 90), street.crossing, asphalt, road)
     _paint_marks(canvas, rng, street, road)
@@ -147,7 +175,7 @@ def _paint_marks(canvas: Canvas, rng: Rng, street: Street, road: int) -> None:
     for border in borders:
         solid = border + LANE / 2 < 0 and rng.random() < 0.5
         for z in np.arange(2, 60, 6.0):
-            if not street._crosses(z, 3):
+            if not street.crosses(z, 3):
                 x = border + LANE / 2
                 canvas.ground((x - 0.07, x + 0.07), (z, z + (6 if solid else 3)), white, road)
     if street.tram is not None:
@@ -155,7 +183,7 @@ def _paint_marks(canvas: Canvas, rng: Rng, street: Street, road: int) -> None:
         for x in (street.tram - 0.72, street.tram + 0.72):
             canvas.ground((x - 0.06, x + 0.06), (1, FAR), (95.0, 90.0, 88.0), rail)
     if street.crossing:
-        for x in np.arange(street.road[0] + 0.4, street.road[1] - 0.6, 1.1):
+        for x in np.arange(street.sides[0].road + 0.4, street.sides[1].road - 0.6, 1.1):
             canvas.ground((x, x + 0.55), (street.crossing[0] - 3.2, street.crossing[0] - 0.6), white, road)
 
 
@@ -178,44 +206,45 @@ def _paint_shadows(canvas: Canvas, street: Street) -> None:
 # --- the sides -------------------------------------------------------------------------------------------------------
 
 
-def _line(street: Street, rng: Rng, side: int) -> None:
+def _line(street: Street, rng: Rng, side: Side) -> None:
     """Line a side with houses, and its garden with walls, fences, hedges and trees."""
-    index = (side + 1) // 2
-    front = street.road[index] + side * (street.verges[index] + street.walks[index])
-    garden, z = street.gardens[index], rng.uniform(-6, 2)
+    garden, z = side.garden, rng.uniform(-6, 2)
     while z < 85:
         end = z + rng.uniform(6, 16)
         gap = rng.uniform(1, 7) if garden else rng.choice([0.0, rng.uniform(1, 4)], p=[0.8, 0.2])
-        if not street._crosses(z, end - z) and rng.random() < (0.75 if garden else 0.96):
-            near = front + side * (garden + (rng.uniform(0, 1) if garden else 0))
-            x = tuple(sorted((near, near + side * rng.uniform(7, 11))))
-            street.add(near, max(z, 1.5), partial(paint_building, x=x, z=(max(z, 1.5), max(end, 3.0))), outer=near + 30)
+        if not street.crosses(z, end - z) and rng.random() < (0.75 if garden else 0.96):
+            near = side.outer + side.sign * (garden + (rng.uniform(0, 1) if garden else 0))
+            x = tuple(sorted((near, near + side.sign * rng.uniform(7, 11))))
+            start = max(z, 1.5)
+            paint = partial(paint_building, x=x, z=(start, max(end, 3.0)))
+            street.add(near, start, paint, outer=abs(near) + 30)
         z = end + gap
     if garden:
-        _plant(street, rng, front + side * 0.4, side * garden)
+        _plant(street, rng, side.outer + side.sign * 0.4, side.sign * garden)
 
 
 def _plant(street: Street, rng: Rng, x: float, garden: float) -> None:
+    """Line a garden that begins at ``x`` and is ``garden`` meters wide, to the left where that is negative."""
     z = rng.uniform(0, 3)
     while z < 60:
         end = z + rng.uniform(5, 14)
         kind = rng.choice([paint_wall, paint_fence, paint_hedge, None], p=[0.28, 0.32, 0.2, 0.2])
-        if kind is not None and not street._crosses(z, end - z):
+        if kind is not None and not street.crosses(z, end - z):
             street.add(x, max(z, 1.2), partial(kind, x=x, z=(max(z, 1.2), end)), outer=abs(x) + 1)
-        if rng.random() < 0.6 and not street._crosses(z, 1):
+        if rng.random() < 0.6 and not street.crosses(z, 1):
             frame = Frame(x + garden * rng.uniform(0.3, 0.9), rng.uniform(max(z, 2), end))
             street.add(frame.x, frame.z, partial(paint_tree, frame=frame), size=(2.5, 1.5), outer=abs(x) + 4)
         z = end + rng.choice([0.0, 2.0])
 
 
-def _furnish(street: Street, rng: Rng, side: int) -> None:
+def _furnish(street: Street, rng: Rng, side: Side) -> None:
     """Place lamps, lights, signs and trees along a sidewalk."""
-    x = street.road[(side + 1) // 2] + side * 0.45
+    x = side.road + side.sign * 0.45
     for z in np.arange(rng.uniform(3, 9), 62, rng.uniform(6, 11)):
         kind = rng.choice(
             [paint_lamp, paint_sign, paint_traffic_light, paint_tree, None], p=[0.3, 0.25, 0.1, 0.15, 0.2]
         )
-        if kind is not None and not street._crosses(z, 1):
+        if kind is not None and not street.crosses(z, 1):
             street.add(x, z, partial(kind, frame=Frame(x, z)), size=(0.35, 0.35))
     if street.crossing and street.crossing[0] > 6:
         z = street.crossing[0] - 1.5
@@ -262,7 +291,7 @@ def _ride(street: Street, rng: Rng, kind: str) -> None:
         lane += float(rng.choice([-1, 1])) * 1.3 if rng.random() < 0.7 else 0.0
         turn, ridden = rng.uniform(-0.9, 0.9), True
     else:
-        lane, heading = street.road[1] + 0.9, ALONG if rng.random() < 0.5 else TOWARD
+        lane, heading = street.sides[1].road + 0.9, ALONG if rng.random() < 0.5 else TOWARD
         turn, ridden = rng.choice([-1, 1]) * rng.uniform(0.4, 1.5), False
     z = street.find_place(rng, lane, LENGTHS[kind], nearest=4.5)
     if z is not None:
@@ -274,13 +303,16 @@ def _ride(street: Street, rng: Rng, kind: str) -> None:
 def _walk(street: Street, rng: Rng) -> None:
     """Place people on the sidewalks, and a few on the road."""
     for _ in range(int(rng.integers(1, 9))):
-        side = int(rng.choice([-1, 1]))
-        index = (side + 1) // 2
-        x = street.road[index] + side * (street.verges[index] + rng.uniform(0.5, max(0.6, street.walks[index] - 0.3)))
+        side = street.sides[rng.integers(2)]
+        x = side.inner + side.sign * rng.uniform(0.5, max(0.6, side.walk - 0.3))
         heading = float(rng.choice([ALONG, TOWARD])) + rng.normal(0, 0.3)
         nearest = 4.0
         if rng.random() < 0.2:
-            x, heading, nearest = rng.uniform(*street.road), float(rng.choice([-1, 1])) * np.pi / 2, 6.0
+            x, heading, nearest = (
+                rng.uniform(*(side.road for side in street.sides)),
+                float(rng.choice([-1, 1])) * np.pi / 2,
+                6.0,
+            )
         z = street.find_place(rng, x, 0.5, nearest)
         if z is not None:
             frame = Frame(x, z, heading, rng.uniform(0.85, 1.1))

@@ -38,6 +38,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``mmseg-isda analyze`` hands on to :func:`main`."""
+    parser.add_argument('words', nargs=argparse.REMAINDER, metavar='CONFIG CHECKPOINT WHAT [options]')
+    parser.epilog = '\n'.join(f'{name:12}{text}' for name, text in ANALYSES.items())
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run ``mmseg-isda analyze``."""
+    main(args.words)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one analysis and write its picture and its numbers.
 

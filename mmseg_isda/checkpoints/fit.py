@@ -17,15 +17,16 @@ from .statistics import find_statistics
 FEWEST = 0.1  # part of the names that must match; fewer are chance, such as a bias called alike
 # PyTorch's message, which is all that tells of shapes once the host has resized what it can (position embeddings).
 _MISFIT = re.compile(r'size mismatch for (\S+): .*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)')
+_Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What became of the weights of a file, by their names in the module; batch counters and statistics left out.
+    """What became of the parameters of a module, and of other tensors in the file but for counters and statistics.
 
     Attributes:
-        matched: how many were loaded.
-        missed: names that the module has and the file lacks.
+        matched: how many parameters were loaded.
+        missed: those that the file lacks.
         left_over: names that the file has and the module lacks.
         misshapen: {name in both: (shape in the file, shape in the module)}.
     """
@@ -33,18 +34,13 @@ class Fit:
     matched: int
     missed: Sequence[str]
     left_over: Sequence[str]
-    misshapen: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    misshapen: Mapping[str, tuple[_Shape, _Shape]]
 
     def __str__(self) -> str:
-        parts = [f'{self.matched} weights matched']
-        kinds = (('missed', self.missed), ('left over', self.left_over), ('of another shape', self._shapes()))
-        for what, names in kinds:
-            first = f' (first {names[0]})' if names else ''
-            parts.append(f'{len(names)} {what}{first}')
-        return ', '.join(parts)
-
-    def _shapes(self) -> list[str]:
-        return [f'{name}: {there} in the file, {here} in the model' for name, (there, here) in self.misshapen.items()]
+        shapes = [f'{name}: {there} in the file, {here} in the model' for name, (there, here) in self.misshapen.items()]
+        kinds = (('missed', self.missed), ('left over', self.left_over), ('of another shape', shapes))
+        counts = [f'{len(names)} {what}' + (f' (first {names[0]})' if names else '') for what, names in kinds]
+        return ', '.join([f'{self.matched} weights matched', *counts])
 
     @property
     def is_exact(self) -> bool:
@@ -54,26 +50,21 @@ class Fit:
     @property
     def is_chance(self) -> bool:
         """Whether the file is of another network."""
-        others = len(self.misshapen)
-        sides = (self.matched + len(self.missed) + others, self.matched + len(self.left_over) + others)
-        return self.matched <= FEWEST * min(sides)
+        sides = (len(self.missed), len(self.left_over))
+        return self.matched <= FEWEST * (self.matched + len(self.misshapen) + min(sides))
 
     def inner_misfits(self, path: str = '') -> list[str]:
-        """Names of another shape that are no classifier of another number of classes.
-
-        Args:
-            path: of the module in the model.
-        """
-        names = {name: f'{path}.{name}'.lstrip('.') for name in self.misshapen}
+        """Return names of another shape that are no classifier of another number of classes, in a module at a path."""
+        inner = f'{path}.'.startswith(('backbone.', 'neck.'))
         return [
             name
             for name, (there, here) in self.misshapen.items()
-            if there[1:] != here[1:] or names[name].startswith(('backbone.', 'neck.'))
+            if there[1:] != here[1:] or inner or name.startswith(('backbone.', 'neck.'))
         ]
 
 
 def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
-    """Refuse to test a checkpoint of another network, or with a part of this one alone.
+    """Refuse to score a checkpoint of another network, or with a part of this one alone.
 
     Args:
         model: the network, possibly wrapped for test-time augmentation or for several processes.
@@ -83,20 +74,15 @@ def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
         CheckpointError: if a weight is missing (an auxiliary head may be), or has another shape.
     """
     state = {key.removeprefix('module.'): value for key, value in state_dict_of(read_checkpoint(path), path).items()}
-    wanted = {re.sub(r'^(module\.)+', '', key): value for key, value in model.named_parameters()}
-    fit = Fit(
-        matched=sum(key in state and state[key].shape == value.shape for key, value in wanted.items()),
-        missed=[key for key in wanted if key not in state],
-        left_over=[key for key in state if key not in wanted],
-        misshapen={
-            key: (tuple(state[key].shape), tuple(value.shape))
-            for key, value in wanted.items()
-            if key in state and state[key].shape != value.shape
-        },
-    )
+    wanted = {re.sub(r'^(module\.)+', '', key): tuple(value.shape) for key, value in model.named_parameters()}
+    there = {key: tuple(value.shape) for key, value in state.items()}
+    misshapen = {key: (there[key], here) for key, here in wanted.items() if there.get(key, here) != here}
+    missed = [key for key in wanted if key not in there]
+    left_over = [key for key in there if key not in wanted]
+    fit = Fit(len(wanted) - len(missed) - len(misshapen), missed, left_over, misshapen)
     if fit.is_chance:
         raise CheckpointError(f'{path} is of another network: {fit}')
-    if fit.misshapen or any(not key.startswith('auxiliary_head.') for key in fit.missed):
+    if misshapen or any(not key.startswith('auxiliary_head.') for key in missed):
         raise CheckpointError(f'{path} does not fit the model of the config: {fit}')
 
 
@@ -110,7 +96,7 @@ class FitWatch:
 
     def __init__(self, module: nn.Module, tell: Callable[[Fit], None]) -> None:
         self._tell = tell
-        self._errors: list[str] | None = None
+        self._loading: tuple[Mapping, list[str]] | None = None
         self._handles = (
             module._register_load_state_dict_pre_hook(self._before),
             module.register_load_state_dict_post_hook(self._after),
@@ -122,25 +108,20 @@ class FitWatch:
             handle.remove()
 
     def _before(self, state: Mapping, prefix: str, metadata: Any, strict: bool, missing, unexpected, errors) -> None:
-        self._errors = errors if not prefix else None  # a prefix: the module is loaded as a part of another one
-        self._ours = set(find_statistics(state))
+        self._loading = None if prefix else (state, errors)  # a prefix: the module is loaded as a part of another one
 
     def _after(self, module: nn.Module, incompatible: Any) -> None:
-        if self._errors is None:
+        if self._loading is None:
             return
-        misfits = [match.groups() for text in self._errors if (match := _MISFIT.match(text))]
-        self._errors = None
-        wanted = module.state_dict()
-        wanted = set(_weights(wanted)) - set(find_statistics(wanted))
-        missed = sorted(wanted.intersection(incompatible.missing_keys))
-        misshapen = {name: (_shape(there), _shape(here)) for name, there, here in misfits if name in wanted}
-        left_over = [name for name in _weights(incompatible.unexpected_keys) if name not in self._ours]
+        (state, errors), self._loading = self._loading, None
+        wanted = [name for name, _ in module.named_parameters()]
+        found = [match.groups() for text in errors if (match := _MISFIT.match(text))]
+        misshapen = {name: (_shape(there), _shape(here)) for name, there, here in found if name in wanted}
+        missed = [name for name in wanted if name in incompatible.missing_keys]
+        ours = {*find_statistics(state), *(name for name in state if name.endswith('num_batches_tracked'))}
+        left_over = [name for name in incompatible.unexpected_keys if name not in ours]
         self._tell(Fit(len(wanted) - len(missed) - len(misshapen), missed, left_over, misshapen))
 
 
-def _weights(names: Any) -> list[str]:
-    return [name for name in names if not name.endswith('num_batches_tracked')]
-
-
-def _shape(text: str) -> tuple[int, ...]:
+def _shape(text: str) -> _Shape:
     return tuple(int(part) for part in text.split(',') if part.strip())

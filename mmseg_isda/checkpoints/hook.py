@@ -8,7 +8,6 @@ from typing import Any
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper
-from mmengine.registry import HOOKS
 from torch import nn
 
 from ..errors import CheckpointError
@@ -17,7 +16,6 @@ from .reading import state_dict_of
 from .statistics import check_statistics
 
 
-@HOOKS.register_module()
 class CheckpointGuard(Hook):
     """Have ``CheckpointHook`` remove the old file after it has written the new one, and check what a model starts from.
 

@@ -109,8 +109,9 @@ def _load(file: BinaryIO | str, name: str, **options: Any) -> Mapping:
         named = re.search(r'GLOBAL ([\w.]+)', str(error))
         reason = f'it names {named[1]}' if named else 'pickled code'
         raise CheckpointError(
-            f'{name} holds more than weights and logs ({reason}), which could run code, so it is not '
-            f'loaded; ask its author for a file of tensors alone'
+            f'{name} holds more than weights and logs ({reason}), which could run code, so it is not loaded; if you '
+            f'trust its author, keep the weights alone, in the program that wrote it: '
+            f"torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
         ) from error
     except Exception as error:  # whatever a broken or malicious file makes its reader raise
         raise CheckpointError(f'{name} is damaged or cut short; download it again ({first_line(error)})') from error

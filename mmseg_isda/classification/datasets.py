@@ -19,12 +19,13 @@ from PIL import Image, UnidentifiedImageError
 
 from ..core.checks import check_choice
 from ..errors import MissingPathError, OptionError
+from ..files import MemoryBudget
 from ..toolkits import find_hint
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.ppm', '.pgm')
 TAR_SUFFIXES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2')
 # What the standard library raises for broken archives.
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, MemoryError)
 _LAYOUTS = 'a folder or an archive (tar, tar.gz, tar.xz, tar.bz2, zip) of CLASS/IMAGE files, or an npz file'
 
 
@@ -128,6 +129,7 @@ class SmallImageDataset(InMemoryDataset):
                 f'{type(self).__name__}: {self.source.absolute()} does not exist; '
                 f'{hint.format(root=self.data_root or "ROOT")}'
             )
+        self._budget = MemoryBudget(self.source, 0 if self.source.is_dir() else self.source.stat().st_size)
         try:
             arrays = self._read_arrays() if self.source.suffix.lower() == '.npz' else self._decode()
         except OptionError:
@@ -139,6 +141,7 @@ class SmallImageDataset(InMemoryDataset):
     def _read_arrays(self) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
         prefix = f'{self.subset}_' if self.subset else ''
         with np.load(self.source, allow_pickle=False) as arrays:
+            self._budget.take(sum(entry.file_size for entry in arrays.zip.infolist()))
             missing = [name for name in (f'{prefix}images', f'{prefix}labels') if name not in arrays]
             if missing:
                 raise OptionError(
@@ -175,19 +178,21 @@ class SmallImageDataset(InMemoryDataset):
 
     def _decode_one(self, path: PurePosixPath, data: bytes) -> np.ndarray:
         try:
-            return np.asarray(Image.open(io.BytesIO(data)).convert('L' if self.grey else 'RGB'))
-        except (UnidentifiedImageError, OSError) as error:
+            image = Image.open(io.BytesIO(data))
+            self._budget.take(image.width * image.height * (1 if self.grey else 3))
+            return np.asarray(image.convert('L' if self.grey else 'RGB'))
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise OptionError(f'{self.source}: {path} cannot be read as an image: {error}') from error
 
     def _files(self) -> Iterator[tuple[PurePosixPath, bytes]]:
         """Path and content of each image of the subset that is in a class folder, in the order of the paths."""
         name = self.source.name.lower()
         if self.source.is_dir():
-            files = _folder_files(self.source)
+            files = _folder_files(self.source, self._budget)
         elif name.endswith(TAR_SUFFIXES):
-            files = sorted(_tar_files(self.source))
+            files = sorted(_tar_files(self.source, self._budget))
         elif name.endswith('.zip'):
-            files = _zip_files(self.source)
+            files = _zip_files(self.source, self._budget)
         else:
             raise OptionError(f'source must be {_LAYOUTS}, got {self.source}')
         for path, data in files:
@@ -202,13 +207,14 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not PurePosixPath(name).name.startswith('.')
 
 
-def _folder_files(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _folder_files(folder: Path, budget: MemoryBudget) -> Iterator[tuple[PurePosixPath, bytes]]:
     for path in sorted(folder.rglob('*')):
         if _is_image(path.name) and path.is_file():
+            budget.packed += path.stat().st_size
             yield PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes()
 
 
-def _tar_files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _tar_files(archive: Path, budget: MemoryBudget) -> Iterator[tuple[PurePosixPath, bytes]]:
     if archive.suffix.lower() == '.tar':
         with archive.open('rb') as file:  # tarfile takes an early end of the file for the end of the archive
             file.seek(max(archive.stat().st_size - tarfile.BLOCKSIZE, 0))
@@ -218,12 +224,14 @@ def _tar_files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     with tarfile.open(archive, 'r|*') as tar:
         for member in tar:
             if member.isfile() and _is_image(member.name):
+                budget.take(member.size)
                 yield PurePosixPath(member.name), tar.extractfile(member).read()
 
 
-def _zip_files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _zip_files(archive: Path, budget: MemoryBudget) -> Iterator[tuple[PurePosixPath, bytes]]:
     with zipfile.ZipFile(archive) as content:
         for name in sorted(filter(_is_image, content.namelist())):
+            budget.take(content.getinfo(name).file_size)
             yield PurePosixPath(name), content.read(name)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..config_tree import iter_datasets
 from ..core.checks import check_choice
+from ..engine.subset import choose
 from ..errors import OptionError
 
 PARTS = ('train', 'val')
@@ -36,23 +37,12 @@ def split_by_class(labels: Sequence[int], num_val: int, seed: int = 0) -> tuple[
         ValueError: if a class has too few images, or nothing would be left to train on.
     """
     labels = np.asarray(labels)
-    if not 0 < num_val < len(labels):
-        raise ValueError(f'num_val must be between 1 and {len(labels) - 1} (one less than the images), got {num_val}')
-    # RandomState's numbers are frozen for all versions of NumPy; those of default_rng are not.
-    random = np.random.RandomState(seed)
-    classes, counts = np.unique(labels, return_counts=True)
-    shares = np.full(len(classes), num_val // len(classes))
-    shares[random.permutation(len(classes))[: num_val % len(classes)]] += 1
-    chosen = []
-    for label, count, share in zip(classes, counts, shares, strict=True):
-        if share >= count:
-            raise ValueError(
-                f'num_val={num_val} takes {share} images of each of {len(classes)} classes, but class {label} has '
-                f'{count}: give a smaller num_val'
-            )
-        chosen.append(random.permutation(np.flatnonzero(labels == label))[:share])
-    val = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), val), val
+    val = choose(labels, num_val, seed, option='num_val')
+    train = np.setdiff1d(np.arange(len(labels)), val)
+    lost = np.setdiff1d(labels, labels[train])
+    if len(lost):
+        raise OptionError(f'num_val={num_val} leaves no image of class {lost[0]} to train on: give a smaller num_val')
+    return train, val
 
 
 class SubsetDataset(Dataset):
@@ -149,7 +139,7 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
 
     Args:
         cfg: the config; the validation keeps its pipeline and gets the images of ``train_dataloader``.
-        num_val: images kept back.
+        num_val: images kept back; in semi-supervised training, labeled ones.
         seed: of the split.
 
     Raises:
@@ -158,11 +148,18 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
     if not cfg.get('val_dataloader'):
         raise OptionError('the config has no val_dataloader, so there is no pipeline to validate with')
     whole = cfg.train_dataloader.dataset
+    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
+    if whole.get('type') == 'SemiSupervisedDataset':  # Labels are what is to be held out there.
+        whole.update(hold_out=num_val, hold_out_seed=seed)
+        split = {key: value for key, value in whole.items() if key not in ('type', 'sup_pipeline', 'unsup_pipeline')}
+        pipeline = cfg.val_dataloader.dataset.get('pipeline') or validated.get('pipeline')
+        held_out = ConfigDict(split, type='LabelSplitDataset', part='held_out', pipeline=pipeline)
+        cfg.val_dataloader = ConfigDict(cfg.val_dataloader, dataset=held_out)
+        return
     if 'pipeline' not in whole:
         raise OptionError(
             f'train_dataloader.dataset is a {whole.get("type")} without a pipeline of its own: name the data set itself'
         )
-    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
     common = dict(type='HoldOutDataset', num_val=num_val, seed=seed)
     held_out = ConfigDict(whole.copy(), pipeline=validated.get('pipeline'))
     # New loaders, as configs like to say test_dataloader = val_dataloader.

@@ -45,7 +45,7 @@ def run(args: Namespace) -> None:
         for path in copy_config(args.config, args.folder, force=args.force):
             print(path)
     else:
-        from .launch import load_config
+        from .loading import load_config
 
         cfg = load_config(args.config, parse_options(args.cfg_options))
         print(cfg.pretty_text if args.python else '\n'.join(_described(cfg.to_dict(), find_config(args.config))))
@@ -162,8 +162,8 @@ def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) ->
 
 def _described(settings: Mapping[str, Any], path: Path) -> Iterator[str]:
     """Yield ``key = value  # file`` for every setting that a runner reads."""
-    from .launch import load_config
-    from .preflight import READ_BY_RUNNER
+    from .loading import load_config
+    from .options import READ_BY_RUNNER
 
     layers = {file: load_config(file).to_dict() for file in dict.fromkeys(base_files(path))}
     for key, value in _leaves({name: value for name, value in settings.items() if name in READ_BY_RUNNER}):

@@ -7,11 +7,18 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..config_tree import iter_dicts
 from ..errors import DataError, InterruptionError, OptionError, UserError
+from ..toolkits import toolkit_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 LAUNCHER_RANKS = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -21,7 +28,7 @@ LAUNCHER_RANKS = {
 PACKAGE = Path(__file__).parents[1]
 SHOW_TRACEBACK = 'MMSEG_ISDA_TRACEBACK'
 BUILDER = os.path.join('mmengine', 'registry', 'build_functions.py')
-_NOT_REGISTERED = re.compile(r'(\S+) is not in the (\S+) registry')
+RUNNER = os.path.join('mmengine', 'runner', 'runner.py')
 
 
 def run_command(main: Callable[[], Any]) -> int:
@@ -53,6 +60,9 @@ def explain(error: BaseException) -> UserError | None:
     """
     if isinstance(error, KeyboardInterrupt):
         return InterruptionError('interrupted')
+    inner = error.__context__
+    if isinstance(error, TypeError) and isinstance(inner, TypeError) and str(error).startswith(str(inner)):
+        error = inner  # MMEngine raises those of hooks again, with the hook's name
     message, raised_by_us = _without_traceback(str(error.args[0] if error.args else error))
     text = ' '.join(message.split())
     if isinstance(error, UserError):
@@ -62,12 +72,16 @@ def explain(error: BaseException) -> UserError | None:
     raised_by_us |= Path(last.filename).is_relative_to(PACKAGE) and (last.line or '').startswith('raise')
     if raised_by_us and isinstance(error, ValueError | TypeError | RuntimeError):
         return OptionError(text)
-    if any(frame.filename.endswith(BUILDER) for frame in frames):
-        if found := _NOT_REGISTERED.search(text):
-            return OptionError(f'the toolkit has no {found[1]} ({found[2]} registry): {_near(*found.groups())}')
+    if any(map(_is_building, frames)) or 'unexpected keyword argument' in text:
         where = f'{type(error).__name__}: {text or last.line} ({Path(last.filename).name}, line {last.lineno})'
         return OptionError(f'the config cannot be built: {where}; {SHOW_TRACEBACK}=1 shows more')
     return None
+
+
+def _is_building(frame: traceback.FrameSummary) -> bool:
+    """Return whether MMEngine was making something that a config describes."""
+    in_runner = frame.filename.endswith(RUNNER) and frame.name.startswith(('build_', 'from_cfg'))
+    return in_runner or frame.filename.endswith(BUILDER)
 
 
 def _without_traceback(text: str) -> tuple[str, bool]:
@@ -79,18 +93,30 @@ def _without_traceback(text: str) -> tuple[str, bool]:
     return message, last_frame.startswith(str(PACKAGE)) and '\n    raise ' in last_frame
 
 
-def _near(name: str, registry: str) -> str:
-    from difflib import get_close_matches
+@contextmanager
+def naming_unknown_types(cfg: Config) -> Iterator[None]:
+    """Say which ``type`` of a config is in no registry where one is missed; the host does not say where it stands.
 
-    from mmengine import registry as registries
+    Raises:
+        OptionError: in place of the host's error, naming the setting and what is called alike.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        if 'registry' not in str(error) and 'not a callable' not in str(error):
+            raise
+        from mmengine import registry
 
-    scope, _, kind = registry.rpartition('::')
-    known: set[str] = set()
-    for root in vars(registries).values():
-        if isinstance(root, registries.Registry) and root.name == kind:
-            known |= set(root.module_dict) | set(getattr(root.children.get(scope), 'module_dict', {}))
-    near = get_close_matches(name.rpartition('.')[2], known)
-    return f'did you mean {" or ".join(near)}?' if near else 'is it misspelt, or is its module not in custom_imports?'
+        roots = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
+        scope = toolkit_of(cfg).package
+        for where, node in iter_dicts(cfg.to_dict()):
+            kind = node.get('type')
+            if isinstance(kind, str) and not any(root.get(kind) or root.get(f'{scope}.{kind}') for root in roots):
+                parts = [part for root in roots for part in (root, *root.children.values())]
+                near = get_close_matches(kind.rpartition('.')[2], {name for part in parts for name in part.module_dict})
+                advice = f'did you mean {" or ".join(near)}?' if near else 'is its module not in custom_imports?'
+                raise OptionError(f'{where}.type: nothing is registered as {kind!r}; {advice}') from error
+        raise
 
 
 def leave_processes() -> None:

@@ -38,6 +38,14 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return content
 
 
+def is_record(path: Path) -> bool:
+    """Return whether a file is the record of a training."""
+    try:
+        return path.is_file() and bool(read_json(path, 'validations'))
+    except OptionError:
+        return False
+
+
 def plain(value: Any) -> Any:
     """Return what JSON can hold: numbers and arrays of NumPy and PyTorch as plain ones, NaN as ``None``."""
     if isinstance(value, Mapping):

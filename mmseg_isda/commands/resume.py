@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,10 +14,11 @@ from mmengine.config import Config
 
 from ..checkpoints.guard import guard_process
 from ..checkpoints.reading import RESUME_ENTRIES, check_resumable, peek_checkpoint, read_checkpoint
+from ..config_tree import iter_dicts, type_name
 from ..errors import CheckpointError, ExistingPathError, InterruptionError, OptionError
 from ..files import check_file, is_remote, read_class_weight, remove_leftovers
 from ..toolkits import find_hint
-from .preflight import iter_dicts, type_name
+from .preflight import check_folder
 
 try:
     import fcntl
@@ -38,7 +38,7 @@ def guard_files(cfg: Config) -> None:
         UserError: if such a file is missing, or could run code.
     """
     guard_process()
-    for _, node in iter_dicts(cfg.get('model') or {}):
+    for _, node in iter_dicts(list(cfg.values())):
         if isinstance(node.get('class_weight'), (str, Path)):
             node['class_weight'] = read_class_weight(node['class_weight'])
 
@@ -62,25 +62,21 @@ def check_pretrained(cfg: Config) -> None:
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
-def lock_work_dir(work_dir: str | os.PathLike) -> None:
-    """Keep other trainings out of a folder until this process ends, and remove what a killed one has left half written.
+def lock_work_dir(cfg: Config) -> None:
+    """Keep other trainings out of the work dir until this process ends; remove what killed ones have left half written.
 
     The lock belongs to the process: a killed run leaves none behind, its data loaders' processes hold none. Where the
     system has no such locks (Windows, some network drives), nothing is locked.
 
     Raises:
-        OptionError: if another run has the folder, or it cannot be written.
+        OptionError: if another run has the folder, or checkpoints cannot be written.
     """
-    folder = Path(work_dir).absolute()
-    if folder.resolve() in _locks:
+    for folder in _folders(cfg):
+        check_folder(folder, 'folder of checkpoints')
+    work_dir = Path(cfg.work_dir).resolve()
+    if fcntl is None or work_dir in _locks:
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open('a+', encoding='utf-8')
-    except OSError as error:
-        raise OptionError(f'--work-dir {work_dir} cannot be written: {error.strerror}') from error
-    if fcntl is None:
-        return
+    file = (work_dir / LOCK).open('a+', encoding='utf-8')
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
@@ -93,21 +89,21 @@ def lock_work_dir(work_dir: str | os.PathLike) -> None:
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
     file.flush()
-    _locks[folder.resolve()] = file
-    remove_leftovers(folder)
+    _locks[work_dir] = file
+    remove_leftovers(work_dir)
+
+
+def _folders(cfg: Config) -> list[Path]:
+    """Return the work dir, and the folder in the ``out_dir`` of CheckpointHook where it has a local one."""
+    work_dir, out_dir = Path(cfg.work_dir), _saving(cfg).get('out_dir')
+    return [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and not is_remote(out_dir) else [])]
+
+
+def _saving(cfg: Config) -> Mapping[str, Any]:
+    return (cfg.get('default_hooks') or {}).get('checkpoint') or {}
 
 
 # --- checkpoints in it -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, order=True)
-class _Saved:
-    """A training checkpoint; the newest is the greatest. Files of the best weights lack the optimizer's state."""
-
-    has_optimizer: bool
-    iteration: int
-    written: float
-    path: Path
 
 
 def find_saved(cfg: Config) -> tuple[list[Path], dict[Path, str]]:
@@ -117,25 +113,20 @@ def find_saved(cfg: Config) -> tuple[list[Path], dict[Path, str]]:
         Those that training could go on from, newest first, by what their entries say; and {unreadable file: reason}.
     """
     saved, damaged = [], {}
-    for path in _candidates(cfg):
+    suffixes = {'.pth', Path(_saving(cfg).get('filename_tmpl') or '').suffix} - {''}
+    paths = [path for folder in _folders(cfg) for suffix in suffixes for path in folder.glob(f'*{suffix}')]
+    for path in filter(Path.is_file, paths):
         try:
-            checkpoint = peek_checkpoint(path)
+            entries = peek_checkpoint(path)
         except CheckpointError as error:
             damaged[path] = str(error)
             continue
-        if all(isinstance(checkpoint.get(key), Mapping) for key in RESUME_ENTRIES):
-            iteration = checkpoint['meta'].get('iter')
-            iteration = iteration if isinstance(iteration, int) else -1
-            saved.append(_Saved('optimizer' in checkpoint, iteration, path.stat().st_mtime, path))
-    return [item.path for item in sorted(saved, reverse=True)], damaged
-
-
-def _candidates(cfg: Config) -> list[Path]:
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    work_dir, out_dir = Path(cfg.work_dir), hook.get('out_dir')
-    folders = [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and not is_remote(out_dir) else [])]
-    suffixes = {'.pth', Path(hook.get('filename_tmpl') or '').suffix} - {''}
-    return [path for folder in folders for suffix in suffixes for path in folder.glob(f'*{suffix}') if path.is_file()]
+        if all(isinstance(entries.get(key), Mapping) for key in RESUME_ENTRIES):
+            step = entries['meta'].get('iter')
+            # Files of the best weights lack the optimizer's state.
+            age = ('optimizer' in entries, step if isinstance(step, int) else -1, path.stat().st_mtime)
+            saved.append((age, path))
+    return [path for _, path in sorted(saved, reverse=True)], damaged
 
 
 def find_newest(cfg: Config) -> tuple[Path | None, dict[Path, str]]:

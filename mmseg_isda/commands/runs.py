@@ -156,7 +156,7 @@ def configure(run: Run) -> Config:
     """Return the config that a run trains from, checked as ``mmseg-isda train`` checks it."""
     parser = ArgumentParser()
     train.add_arguments(parser)
-    return train.configure(parser.parse_args(run.words))
+    return train.configure(parser.parse_args(run.words))[0]
 
 
 def fingerprint(cfg: Config) -> str:

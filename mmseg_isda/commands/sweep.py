@@ -24,7 +24,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, UserError
+from ..errors import InterruptionError, OptionError, UserError
 from . import runs
 from .arguments import add_config_arguments
 from .comparison import Scoring, choose, compare, draw, table
@@ -112,7 +112,7 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
 
     _check_numbers(args)
     for suffix in OUTPUTS:
-        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', overwrite=True)
+        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', replace=True)
     work_dir = Path(args.work_dir)
     variants = runs.expand_variants(args.config, args.set)
     baseline = args.baseline or variants[0].name
@@ -187,21 +187,22 @@ def _check_validation(cfg: Config, args: Namespace) -> None:
 
 
 def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
-    from ..config_tree import iter_datasets
     from ..toolkits import toolkit_of
 
-    validated, tested = (
-        [
-            {key: value for key, value in node.items() if key != 'pipeline'}
-            for _, node in iter_datasets((cfg.get(name) or {}).get('dataset'))
-        ]
-        for name in ('val_dataloader', 'test_dataloader')
-    )
+    loaders = (cfg.get(name) or {} for name in ('val_dataloader', 'test_dataloader'))
+    validated, tested = (_without_pipelines(loader.get('dataset')) for loader in loaders)
     same = validated == tested and args.hold_out is None
     metric = args.metric or toolkit_of(cfg).metric
     if metric is None:
         raise OptionError('--metric: name the metric to compare by, as the validation calls it')
     return Scoring(metric, args.lower_is_better, args.last, args.test, baseline, same)
+
+
+def _without_pipelines(node: Any) -> Any:
+    """Return a data set's config without what is done to its images; wrappers may choose different parts of one set."""
+    if isinstance(node, Mapping):
+        return {key: _without_pipelines(value) for key, value in node.items() if key != 'pipeline'}
+    return [_without_pipelines(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -222,11 +223,13 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Call
                 outcomes[outcome.run.folder] = outcome
                 score = outcome.error or f'{scoring.metric} {scoring.reported(outcome):.4f}'
                 say(f'[{len(outcomes)} of {len(planned)}] {outcome.run}: {score}{_time_left(outcomes, planned, args)}')
-        except BaseException:
+        except BaseException as error:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in children:
                 child.terminate()
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptionError('interrupted; the same command goes on from here') from None
             raise
     return [outcomes[run.folder] for run in planned]
 
@@ -241,7 +244,7 @@ def _execute(
     try:
         child = runs.start(run, test=args.test, metric=metric, processes=args.processes, environment=environment)
         children.append(child)
-        if stop.is_set():
+        if stop.is_set():  # since the run was taken from the queue
             child.terminate()
         status = child.wait()
         record = runs.read_result(run, tested=args.test) if status == 0 else None

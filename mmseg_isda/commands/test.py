@@ -12,6 +12,7 @@ from ..config_tree import iter_datasets, set_pipeline, type_name, wrap_for_tta
 from ..errors import ExistingPathError, OptionError
 from ..toolkits import toolkit_of
 from .arguments import add_config_arguments, add_launcher_arguments, export_rank, parse_options
+from .outcome import launched_rank, naming_unknown_types
 from .records import write_json
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Test, print the scores, and write them where that is asked for."""
     from ..checkpoints.fit import check_weights
-    from .launch import build_runner, launched_rank
+    from .launch import build_runner
     from .preflight import check_output
 
     export_rank(args)
     if args.json:
-        check_output(args.json, '--json', overwrite=args.overwrite)
+        check_output(args.json, '--json', replace=args.overwrite, advice=', or give --overwrite')
     cfg, notes = prepare_testing(
         args.config,
         args.checkpoint,
@@ -63,9 +64,10 @@ def run(args: Namespace) -> None:
     protocols = use_protocols(cfg) if args.protocols else None
     if args.tta:
         use_tta(cfg)
-    runner = build_runner(cfg, notes)
-    check_weights(runner.model, args.checkpoint)
-    scores = runner.test()
+    with naming_unknown_types(cfg):
+        runner = build_runner(cfg, notes)
+        check_weights(runner.model, args.checkpoint)
+        scores = runner.test()
     if launched_rank() != 0:
         return
     if protocols:

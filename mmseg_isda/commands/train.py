@@ -8,7 +8,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import OptionError
+from ..toolkits import toolkit_of
 from .arguments import add_config_arguments, add_launcher_arguments, export_rank, parse_options
+from .outcome import launched_rank, naming_unknown_types
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -51,21 +54,21 @@ def add_hold_out_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Train."""
     from ..engine.validations import ValidationHistory
-    from .launch import build_runner, launched_rank, prepare_training
+    from .launch import build_runner, claim_work_dir
     from .preflight import check_output
-    from .records import write_json
+    from .records import is_record, write_json
     from .resume import saying_where_to_resume
 
     export_rank(args)
     if args.record:
-        check_output(args.record, '--record', overwrite=True)
-    cfg, notes = prepare_training(args.config, resume=args.resume, **_settings(args))
-    change(cfg, args)
+        check_output(args.record, '--record', replace=is_record(Path(args.record)))
+    cfg, notes = configure(args)
+    notes += claim_work_dir(cfg, args.resume, parse_options(args.cfg_options))
     if args.record:
         history = dict(type=ValidationHistory.__name__, needs=args.metric, _scope_='mmengine')
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), history]
     began = time.time()
-    with saying_where_to_resume(cfg):
+    with saying_where_to_resume(cfg), naming_unknown_types(cfg):
         runner = build_runner(cfg, notes)
         runner.train()
         record = validation_record(runner, test=args.test) if args.record else None
@@ -73,43 +76,28 @@ def run(args: Namespace) -> None:
         write_json(Path(args.record), record | {'seconds': time.time() - began})
 
 
-def configure(args: Namespace) -> Config:
-    """Return the config that a run would train from, without a look at its work dir."""
+def configure(args: Namespace) -> tuple[Config, list[str]]:
+    """Return the config of a run, before a look at its work dir, and the notes for the log."""
     from .launch import configure_training
 
-    cfg, _ = configure_training(args.config, **_settings(args))
-    change(cfg, args)
-    return cfg
-
-
-def _settings(args: Namespace) -> dict[str, Any]:
-    names = ('work_dir', 'amp', 'launcher', 'seed')
-    return {name: getattr(args, name) for name in names} | {'options': parse_options(args.cfg_options)}
-
-
-def change(cfg: Config, args: Namespace) -> None:
-    """Make the changes to a config that options of its own ask for."""
+    settings = {name: getattr(args, name) for name in ('work_dir', 'amp', 'launcher', 'seed')}
+    cfg, notes = configure_training(args.config, options=parse_options(args.cfg_options), **settings)
     if args.hold_out is not None:
         hold_out(cfg, args.hold_out, args.hold_out_seed)
+    return cfg, notes
 
 
 def hold_out(cfg: Config, images: int, seed: str) -> None:
-    """Keep training images back for validation, where the toolkit of the config can.
+    """Keep training images back for validation.
 
     Raises:
-        OptionError: if it cannot, or if ``seed`` is no number.
+        OptionError: if the toolkit of the config cannot, or a number is none.
     """
-    from ..errors import OptionError
-    from ..toolkits import toolkit_of
-
-    if not seed.isdigit():
-        raise OptionError(f'--hold-out-seed must be a whole number, 0 or more, got {seed}')
     toolkit = toolkit_of(cfg)
     if toolkit.hold_out is None:
-        raise OptionError(
-            f'--hold-out works with MMPretrain, got a config of {toolkit.title}: name the training and the validation '
-            f'images in the config'
-        )
+        raise OptionError(f'--hold-out works with MMPretrain, got a config of {toolkit.title}: name the images in it')
+    if images < 1 or not seed.isdigit():
+        raise OptionError(f'--hold-out takes 1 image or more and a seed of 0 or more, got {images} and {seed}')
     importlib.import_module(toolkit.hold_out).use_hold_out(cfg, images, int(seed))
 
 

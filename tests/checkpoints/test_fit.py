@@ -159,7 +159,7 @@ def test_a_part_that_is_loaded_with_the_whole_is_not_counted_twice(tmp_path):
     model, whole, part = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 1))), [], []
     watches = [FitWatch(model, whole.append), FitWatch(model['backbone'], part.append)]
     model.load_state_dict({'backbone.weight': torch.ones(2, 2), 'x': torch.ones(1)}, strict=False)
-    assert not part and whole == [Fit(1, ['backbone.bias', 'head.bias', 'head.weight'], ['x'], {})]
+    assert not part and whole == [Fit(1, ['backbone.bias', 'head.weight', 'head.bias'], ['x'], {})]
     for watch in watches:
         watch.remove()
     model.load_state_dict({}, strict=False)

@@ -3,6 +3,7 @@
 import builtins
 import io
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from mmseg_isda.classification.datasets import HandwrittenDigits, SmallImageDataset
 from mmseg_isda.commands.preflight import check_data
 from mmseg_isda.errors import MissingPathError, OptionError
+from mmseg_isda.files import MemoryBudget
 
 CLASSES = ('ant', 'bee', 'cat')
 
@@ -226,6 +228,40 @@ def test_wrong_files_are_named(tmp_path, files, options, message):
     source = _write(tmp_path, '.tar', files)
     with pytest.raises(OptionError, match=message):
         _build(tmp_path, source, **options)
+
+
+def _bomb(root, kind):
+    """Some 30 kB that unpack to 12 MB or more."""
+    zeros, big = bytes(12 << 20), io.BytesIO()
+    Image.new('L', (4000, 4000)).save(big, 'PNG')
+    if kind == 'npz':
+        np.savez_compressed(root / 'bomb.npz', images=np.frombuffer(zeros, np.uint8), labels=LABELS)
+    elif kind == 'tar.xz':
+        with tarfile.open(root / 'bomb.tar.xz', 'w:xz', preset=0) as archive:
+            info = tarfile.TarInfo('ant/0.png')
+            info.size = len(zeros)
+            archive.addfile(info, io.BytesIO(zeros))
+    elif kind == 'zip':
+        with zipfile.ZipFile(root / 'bomb.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr('ant/0.bmp', zeros)
+    elif kind == 'image.zip':
+        with zipfile.ZipFile(root / 'bomb.image.zip', 'w') as archive:
+            archive.writestr('ant/0.png', big.getvalue())
+    else:
+        (root / 'bomb.folder' / 'ant').mkdir(parents=True)
+        (root / 'bomb.folder' / 'ant' / '0.png').write_bytes(big.getvalue())
+
+
+@pytest.mark.parametrize('kind', ['npz', 'tar.xz', 'zip', 'image.zip', 'folder'])
+def test_decompression_bombs_take_no_memory(tmp_path, monkeypatch, kind):
+    """A file of 3 MB can unpack to 6 GB."""
+    monkeypatch.setattr(MemoryBudget, 'floor', 1 << 20)
+    _bomb(tmp_path, kind)
+    tracemalloc.start()
+    with pytest.raises(OptionError, match='bomb'):
+        SmallImageDataset(source=str(tmp_path / f'bomb.{kind}'))
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
 
 
 def test_an_unknown_kind_of_file_is_named(tmp_path):

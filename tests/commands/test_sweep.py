@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmseg_isda.checkpoints.reading import read_checkpoint
 from mmseg_isda.commands import runs
 from mmseg_isda.commands.__main__ import main
 from mmseg_isda.commands.runs import expand_variants
@@ -46,13 +47,17 @@ def sweep(config, tmp_path, capsys):
     return call
 
 
+def fail(error: BaseException) -> None:
+    raise error
+
+
 def scores(result: dict) -> dict:
     return {(run['variant'], run['seed']): run['score'] for run in result['runs']}
 
 
 def weights(tmp_path, name: str, seed: int = 0, epoch: int = 3) -> dict:
     path = tmp_path / 'sweep' / name / f'seed_{seed}' / f'epoch_{epoch}.pth'
-    return torch.load(path, weights_only=False)['state_dict']
+    return read_checkpoint(path)['state_dict']
 
 
 def mean_logit(state: dict, offset: int) -> float:
@@ -172,15 +177,24 @@ def test_a_run_that_was_cut_short_is_resumed(sweep, tmp_path, monkeypatch, itera
     expected = weights(tmp_path, 'lambda_0=2')
     (tmp_path / 'sweep').rename(tmp_path / 'whole')
     monkeypatch.setattr(BreakDown, 'at', (2.0, iteration))
-    monkeypatch.setattr(BreakDown, 'error', KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        sweep('--set', 'lambda_0=.5,2')
+    monkeypatch.setattr(BreakDown, 'error', RuntimeError('power cut'))
+    assert sweep('--set', 'lambda_0=.5,2')[0] == 1
     assert not (tmp_path / 'sweep/lambda_0=2/seed_0/result.json').exists()
     BreakDown.seen.clear()
     _, resumed, _ = sweep('--set', 'lambda_0=.5,2')
     assert BreakDown.seen == [(2.0, i) for i in range(iteration // 3 * 3, 9)]
     assert scores(resumed) == scores(whole)
     assert all(torch.equal(value, weights(tmp_path, 'lambda_0=2')[name]) for name, value in expected.items())
+
+
+def test_an_interruption_says_how_to_go_on_and_starts_no_other_run(sweep, monkeypatch):
+    """The trainings that are under way are told to end."""
+    ended = []
+    monkeypatch.setattr(InProcess, 'wait', lambda self: fail(KeyboardInterrupt()))
+    monkeypatch.setattr(InProcess, 'terminate', lambda self: ended.append(self))
+    status, _, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    assert status == 130 and 'the same command goes on' in text
+    assert len(set(ended)) == len(InProcess.commands) < 4
 
 
 def test_a_run_that_ended_before_its_result_was_written(sweep, tmp_path):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import socket
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mmseg_isda.core import ClassCovariance, logit_shift
 from mmseg_isda.core.low_rank import (
@@ -17,6 +14,7 @@ from mmseg_isda.core.low_rank import (
     residual_variance,
     strongest_directions,
 )
+from tests.processes import run_ranks
 from tests.reference import table, two_pass_statistics
 
 CLASSES, SIZE = 4, 12
@@ -277,9 +275,8 @@ def shapes(size=3):
     return torch.zeros(4, 2, 3), torch.zeros(4, size)
 
 
-def worker(rank: int, port: int, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+def work(rank: int) -> dict:
+    results = {}
     for sync in (True, False):
         statistics = filled(3, own_batches(rank), sync=sync)
         results[rank, sync] = {name: buffer.clone() for name, buffer in statistics.state_dict().items()}
@@ -288,7 +285,7 @@ def worker(rank: int, port: int, results) -> None:
             features[1, 0] = math.nan
         counts = statistics.update(features, labels)
         results[rank, sync, 'skipped'] = int(statistics.num_skipped), counts.tolist()
-    dist.destroy_process_group()
+    return results
 
 
 def own_batches(rank: int):
@@ -302,13 +299,7 @@ def own_batches(rank: int):
 
 @pytest.fixture(scope='module')
 def results():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    with mp.get_context('fork').Manager() as manager:
-        shared = manager.dict()
-        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
-        return dict(shared)
+    return {key: value for part in run_ranks(work) for key, value in part.items()}
 
 
 def test_two_processes_hold_the_statistics_of_the_joined_batch(results):

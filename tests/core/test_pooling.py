@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mmseg_isda.core import ClassCovariance
 from mmseg_isda.core.statistics import KINDS
+from tests.processes import run_ranks
 from tests.reference import expected_covariance
 
 CLASSES, SIZE, STEPS = 4, 5, 4
@@ -49,9 +48,8 @@ def update_many(rank: int, kind: str) -> tuple[dict, list[str], list[int]]:
     return state, calls, counts.tolist()
 
 
-def worker(rank: int, port: int, results) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+def work(rank: int) -> dict:
+    results = {}
     for kind in KINDS:
         for sync in (True, False):
             statistics = ClassCovariance(CLASSES, SIZE, kind, sync=sync)
@@ -68,20 +66,12 @@ def worker(rank: int, port: int, results) -> None:
             statistics.update(features, labels)
             results[rank, kind, sync, 'skipped'] = int(statistics.num_skipped), statistics.count.clone()
         results[rank, kind, 'many'] = update_many(rank, kind)
-    dist.destroy_process_group()
+    return results
 
 
 @pytest.fixture(scope='module')
 def results():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    # Forked, as a fresh interpreter would import the toolkits first; the suite runs torch with one thread.
-    context = mp.get_context('fork')
-    with context.Manager() as manager:
-        shared = manager.dict()
-        mp.start_processes(worker, (port, shared), nprocs=2, start_method='fork')
-        return dict(shared)
+    return {key: value for part in run_ranks(work) for key, value in part.items()}
 
 
 @pytest.mark.parametrize('kind', KINDS)

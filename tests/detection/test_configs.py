@@ -1,4 +1,4 @@
-"""The detection configs: MMDetection's own, with the paper's settings, and the tiny ones of the demo."""
+"""The detection configs: MMDetection's own, with the paper's settings."""
 
 # ruff: noqa: E402 - what follows the skip needs MMDetection
 
@@ -90,33 +90,3 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
         check_data(cfg, ('val_dataloader',))
     cfg.val_evaluator.ann_file = str(tmp_path / 'annotations/instances_val2017.json')
     check_data(cfg, ('val_dataloader',))
-
-
-def test_the_tiny_configs_name_how_to_make_their_data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    pytest.importorskip('mmpretrain')
-    for path in (REPO / 'configs/tiny_coco').glob('*.py'):
-        cfg = load_config(path)
-        import_plugin(cfg)
-        with pytest.raises(MissingPathError, match=r'tools/make_tiny_coco\.py data/tiny_coco'):
-            check_data(cfg, ('train_dataloader',))
-        if cfg.default_scope == 'mmdet':
-            with pytest.raises(MissingPathError, match='make demo-detection'):
-                check_pretrained(cfg)
-
-
-def test_pretraining_and_detector_of_the_demo_fit():
-    """Guards the colours, the categories and the widths of the two configs against one another."""
-    pytest.importorskip('mmpretrain')
-    from demo.tiny_coco import CATEGORIES
-
-    (first,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('resnet*.py'))
-    (second,) = (load_config(path) for path in (REPO / 'configs/tiny_coco').glob('mask-rcnn*.py'))
-    assert uses_isda(first) and not uses_isda(second)
-    for key in ('mean', 'std'):
-        assert first.data_preprocessor[key] == second.model.data_preprocessor[key]
-    assert first.data_preprocessor.to_rgb and second.model.data_preprocessor.bgr_to_rgb
-    assert first.model.backbone.base_channels == second.model.backbone.base_channels == 32
-    assert tuple(second.metainfo.classes) == CATEGORIES and len(second.metainfo.palette) == len(CATEGORIES)
-    heads = second.model.roi_head
-    assert {heads.bbox_head.num_classes, heads.mask_head.num_classes, first.model.head.num_classes} == {len(CATEGORIES)}

@@ -14,17 +14,15 @@ from tests.detection.needs import skip_without_mmdet
 
 skip_without_mmdet()
 
-from demo.pictures import write_detections
-from demo.tiny_coco import CATEGORIES, make_tiny_coco
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
+from demo.scenes import THINGS, make_scenes
 from mmseg_isda.checkpoints.convert import convert_checkpoint
 from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
 from mmseg_isda.commands.preflight import iter_dicts
 from mmseg_isda.commands.test import prepare_testing
-from mmseg_isda.errors import ExistingPathError
 from tests.detection.sources import as_training_checkpoint, source_network
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'coco'
@@ -34,10 +32,10 @@ SIZE = (96, 64)  # width, height
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    """A folder with the tiny data set, and converted weights of a ResNet-50 under the name that the configs have."""
+    """A folder with drawn scenes, and converted weights of a ResNet-50 under the name that the configs have."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('detection')
-    make_tiny_coco(folder / 'data', train=4, val=2, crops=0, height=SIZE[1], width=SIZE[0])
+    make_scenes(folder / 'data', train=4, val=2, height=SIZE[1], width=SIZE[0], jobs=1)
     torch.save(as_training_checkpoint(source_network('resnet50')), folder / 'authors.pth')
     convert_checkpoint(folder / 'authors.pth', folder / 'pretrained' / 'resnet50_isda.pth', arch='resnet50')
     yield folder
@@ -48,8 +46,8 @@ def _options(data: Path) -> dict:
     options = {f'{part}_dataloader.dataset.data_root': str(data) for part in ('train', 'val', 'test')}
     for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         options[f'{part}_dataloader.dataset.ann_file'] = f'annotations/instances_{split}.json'
-        options[f'{part}_dataloader.dataset.data_prefix.img'] = f'{split}/'
-        options[f'{part}_dataloader.dataset.metainfo'] = dict(classes=CATEGORIES, palette=[(250, 0, 0)] * 6)
+        options[f'{part}_dataloader.dataset.data_prefix.img'] = f'leftImg8bit/{split}/'
+        options[f'{part}_dataloader.dataset.metainfo'] = dict(classes=THINGS, palette=[(250, 0, 0)] * len(THINGS))
         options |= {f'{part}_dataloader.num_workers': 0, f'{part}_dataloader.persistent_workers': False}
         if part != 'train':
             options[f'{part}_evaluator.ann_file'] = str(data / 'annotations' / 'instances_val.json')
@@ -63,10 +61,10 @@ def _options(data: Path) -> dict:
 
 
 def _shrink(cfg) -> None:
-    """Small images, few regions and six categories; the network stays as it is."""
+    """Small images, few regions and eight categories; the network stays as it is."""
     for _, node in iter_dicts(cfg._cfg_dict):
         if 'num_classes' in node:
-            node['num_classes'] = len(CATEGORIES)
+            node['num_classes'] = len(THINGS)
         if node.get('type') == 'Resize':
             node['scale'] = SIZE
         if node.get('type') == 'RandomSampler':
@@ -134,27 +132,3 @@ def test_resnet_101_fits_its_detectors(tmp_path, monkeypatch):
     backbone.init_weights()
     state = backbone.state_dict()
     assert state.keys() == converted.keys() and all(torch.equal(state[key], converted[key]) for key in state)
-
-
-def test_pictures_of_detections(place, tmp_path):
-    """Guards the demo's last step: real detections of a checkpoint, painted, and no picture of the user's replaced."""
-    cfg = load_config(CONFIGS / 'mask-rcnn_r50-isda_fpn_1x_coco.py', _options(place / 'data'))
-    _shrink(cfg)
-    cfg.model.backbone.update(depth=18, base_channels=8, stem_channels=8)
-    cfg.model.neck.in_channels = [8, 16, 32, 64]
-    cfg.dump(str(tmp_path / 'config.py'))
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'init_cfg': None}})
-    torch.save(dict(meta={}, state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
-    arguments = (tmp_path / 'config.py', tmp_path / 'epoch_1.pth', tmp_path / 'out.png')
-    assert write_detections(*arguments, number=2, threshold=0.0) > 0
-    import cv2
-
-    sheet = cv2.imread(str(tmp_path / 'out.png'))
-    first = cv2.imread(str(place / 'data' / 'val' / '000001.png'))
-    assert sheet.shape == (5 * 64, 2 * 5 * 96 + 8, 3)
-    plain = cv2.resize(first, (5 * 96, 5 * 64), interpolation=cv2.INTER_CUBIC)
-    same = (abs(sheet[:, : 5 * 96].astype(int) - plain) < 2).mean()
-    assert 0.02 < same < 0.999, 'the picture, with something painted on it'
-    with pytest.raises(ExistingPathError, match='exists'):
-        write_detections(*arguments, number=2)

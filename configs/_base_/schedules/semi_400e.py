@@ -1,4 +1,4 @@
-# 400 passes over the unlabeled images (Appendix B): SGD with Nesterov's momentum, the learning rate a cosine from .1 to 0.
+# 400 passes over the unlabeled images (Appendix B): SGD with Nesterov's momentum, learning rate a cosine from .1 to 0.
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
 )

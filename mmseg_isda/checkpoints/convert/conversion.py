@@ -24,10 +24,6 @@ from .names import describe_source, detect_source, shared_name, strip_wrappers
 
 TARGETS = ('mmdet', 'mmpretrain', 'mmseg')
 LISTED = 10  # names in an error
-TRUSTED = (
-    'if you trust its author, keep the weights alone, in the program that wrote it: '
-    "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
-)
 
 
 @dataclass(frozen=True)
@@ -157,12 +153,12 @@ def convert_checkpoint(
     """
     source, path = Path(source), Path(target_file)
     _check_place(source, path, force)
-    checkpoint = _read(source)
+    checkpoint = read_checkpoint(source)
+    state = state_dict_of(checkpoint, source)
     try:
-        done = convert_weights(state_dict_of(checkpoint, source), target, arch=arch)
+        done = convert_weights(state, target, arch=arch)
     except CheckpointError as error:
-        text = str(error)
-        raise CheckpointError(text if text.startswith(str(source)) else f'{source}: {text}') from error
+        raise CheckpointError(f'{source}: {error}') from error
     done = replace(done, dropped=done.dropped | _other_entries(checkpoint))
     meta = _meta(done, source, checkpoint)
     with temporary_beside(path) as temporary:
@@ -177,15 +173,6 @@ def _check_place(source: Path, path: Path, force: bool) -> None:
     if path.exists() and source.exists() and path.samefile(source):
         raise OptionError(f'target file {path} is the source itself; name another file')
     refuse_replacing(path, force)
-
-
-def _read(source: Path) -> Mapping[str, Any]:
-    try:
-        return read_checkpoint(source)
-    except CheckpointError as error:
-        if 'could run code' in str(error):
-            raise CheckpointError(f'{error}; {TRUSTED}') from error
-        raise
 
 
 def _other_entries(checkpoint: Mapping[str, Any]) -> dict[str, str]:

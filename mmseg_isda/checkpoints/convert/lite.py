@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from ..reading import CheckpointError
+from ...errors import CheckpointError
 from .architectures import Architecture, Shape, _norm
 
 # (blocks of each stage, channels of each stage): name in timm

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
 from ...errors import MissingPathError, OptionError
-from ...files import temporary_beside
+from ...files import write_bytes
 from ..holdout import SubsetDataset, split_by_class
 
 PARTS = ('labeled', 'unlabeled', 'held_out')
@@ -50,9 +51,7 @@ def _fingerprint(labels: np.ndarray) -> dict[str, int]:
 
 def write_split(split: dict[str, Any], path: Path) -> None:
     """Write a split file, as JSON."""
-    with temporary_beside(path) as temporary:
-        temporary.write_text(json.dumps(split) + '\n')
-        os.replace(temporary, path)
+    write_bytes((json.dumps(split) + '\n').encode(), path)
 
 
 def read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
@@ -97,6 +96,7 @@ class LabelSplitDataset(SubsetDataset):
             have been drawn with the same ``num_labeled`` and ``seed``. ``{num_labeled}`` and ``{seed}`` in the name are
             filled in. None draws without a file.
         hold_out: labeled images, equally many of each class, that are kept from training to choose settings by.
+        hold_out_seed: of that choice.
         pipeline: in place of that of the data set.
 
     Raises:
@@ -111,6 +111,7 @@ class LabelSplitDataset(SubsetDataset):
         seed: int = 0,
         split_file: str | None = None,
         hold_out: int = 0,
+        hold_out_seed: int = 0,
         pipeline: list | None = None,
     ) -> None:
         if part not in PARTS:
@@ -121,7 +122,7 @@ class LabelSplitDataset(SubsetDataset):
         labeled = np.sort(np.array(_open_split(labels, num_labeled, seed, split_file)['labeled']))
         held_out = np.array([], dtype=np.int64)
         if hold_out:
-            kept, held = split_by_class(labels[labeled], hold_out, seed)
+            kept, held = split_by_class(labels[labeled], hold_out, hold_out_seed)
             labeled, held_out = labeled[kept], labeled[held]
         known = np.concatenate([labeled, held_out])
         self._indices = dict(labeled=labeled, held_out=held_out, unlabeled=np.setdiff1d(np.arange(len(labels)), known))[
@@ -166,7 +167,8 @@ class SemiSupervisedDataset(ConcatDataset):
         dataset: the whole training set, or its config.
         sup_pipeline: transforms of the labeled images.
         unsup_pipeline: transforms of the unlabeled ones.
-        **split: ``num_labeled``, ``seed``, ``split_file`` and ``hold_out`` of :class:`LabelSplitDataset`.
+        **split: ``num_labeled``, ``seed``, ``split_file``, ``hold_out``, ``hold_out_seed`` of
+            :class:`LabelSplitDataset`.
 
     Raises:
         OptionError: see :class:`LabelSplitDataset`.
@@ -186,3 +188,32 @@ class SemiSupervisedDataset(ConcatDataset):
 
     def full_init(self) -> None:
         """Do nothing: the data set is loaded already."""
+
+
+def make_splits(cfg: Config, seeds: Sequence[int]) -> list[Path]:
+    """Write the split file of a config for each seed, or check the one that is there.
+
+    Args:
+        cfg: config whose ``train_dataloader`` has a :class:`SemiSupervisedDataset` with a ``split_file``.
+        seeds: of the draws.
+
+    Returns:
+        The files.
+
+    Raises:
+        OptionError: if there is no such data set, or a draw is impossible.
+    """
+    settings = cfg.train_dataloader.dataset
+    if settings.get('type') != 'SemiSupervisedDataset':
+        raise OptionError(f'train_dataloader.dataset has no SemiSupervisedDataset, but a {settings.get("type")}')
+    if not settings.get('split_file'):
+        raise OptionError('train_dataloader.dataset names no split_file')
+    images = settings.dataset
+    while images.type == 'ZCADataset':  # Labels need no whitening.
+        images = images.dataset
+    whole = DATASETS.build(images)
+    whole.full_init()
+    labels = np.asarray(whole.get_gt_labels())
+    for seed in seeds:
+        _open_split(labels, settings.num_labeled, seed, settings.split_file)
+    return [Path(settings.split_file.format(num_labeled=settings.num_labeled, seed=seed)) for seed in seeds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from mmengine.utils import track_iter_progress
 from mmpretrain.registry import DATASETS
 
 from ...errors import MissingPathError, OptionError
-from ...files import temporary_beside
+from ...files import write_bytes
 from ..holdout import SubsetDataset
 
 IMAGES_AT_A_TIME = 2500
@@ -96,10 +96,9 @@ def _open_matrix(path: Path, flat: np.ndarray, settings: np.ndarray, fit: bool) 
     if fit and is_main_process() and not path.exists():
         print_log(f'Fitting ZCA to {flat.shape[0]} images of {flat.shape[1]} values: {path}', 'current')
         center, whitening = zca_matrix(flat, settings[1])
-        with temporary_beside(path) as temporary:
-            with temporary.open('wb') as file:
-                np.savez(file, mean=center, matrix=whitening, settings=settings)
-            os.replace(temporary, path)
+        content = io.BytesIO()
+        np.savez(content, mean=center, matrix=whitening, settings=settings)
+        write_bytes(content.getvalue(), path)
     barrier()
     if not path.exists():
         raise MissingPathError(f'{path} does not exist: training fits it (ZCADataset with fit=True)')

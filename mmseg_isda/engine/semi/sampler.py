@@ -31,6 +31,8 @@ class MultiSourceSampler(Sampler):
         source_ratio: share of each source; the first takes what rounding leaves.
         shuffle: shuffle each pass.
         seed: of the shuffling; by default a random one that all processes share.
+        num_batches: of an epoch, in place of that rule. Loops by iterations start their workers anew each epoch: give
+            them ``max_iters``.
 
     Raises:
         TypeError: if the data set is no ``ConcatDataset``.
@@ -51,6 +53,7 @@ class MultiSourceSampler(Sampler):
         source_ratio: Sequence[float],
         shuffle: bool = True,
         seed: int | None = None,
+        num_batches: int | None = None,
     ) -> None:
         if not hasattr(dataset, 'cumulative_sizes'):
             raise TypeError(f'MultiSourceSampler needs a ConcatDataset of its sources, got {type(dataset).__name__}')
@@ -60,9 +63,12 @@ class MultiSourceSampler(Sampler):
         self.offsets = [0, *dataset.cumulative_sizes[:-1]]
         self.rank, self.world_size = get_dist_info()
         self.seed = sync_random_seed() if seed is None else seed
-        self.epoch = 0
+        self.epoch = self._skipped = 0
         joined = [number * self.world_size for number in self.num_per_source]
-        self.num_batches = max(-(-size // number) for size, number in zip(self.sizes, joined, strict=True))
+        longest = max(-(-size // number) for size, number in zip(self.sizes, joined, strict=True))
+        self.num_batches = longest if num_batches is None else num_batches
+        if self.num_batches < 1:
+            raise ValueError(f'num_batches must be at least 1, got {num_batches}')
         self._order = lru_cache(maxsize=2 * len(self.sizes))(self._pass)
         parts = [
             f'{number} of the {size} samples of source {source} ({self.num_batches * number / size:.3g} passes)'
@@ -77,7 +83,7 @@ class MultiSourceSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         """Yield the indices of this process for one epoch, batch by batch and within a batch source by source."""
-        first = self.epoch * self.num_batches
+        first = self._skipped + self.epoch * self.num_batches
         for step in range(first, first + self.num_batches):
             for source, number in enumerate(self.num_per_source):
                 for place in range(step * number, (step + 1) * number):
@@ -90,6 +96,10 @@ class MultiSourceSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch; the loops of MMEngine call it."""
         self.epoch = epoch
+
+    def skip(self, num_samples: int) -> None:
+        """Begin after the first samples of this process; loops by iterations call it when they resume."""
+        self._skipped = num_samples // self.batch_size
 
 
 def _split_batch(batch_size: int, source_ratio: Sequence[float], sizes: Sequence[int]) -> list[int]:

@@ -1,16 +1,14 @@
 """CSAIL's ResNet weights: every name lands, the features are the same, bad files are refused."""
 
-import runpy
-import sys
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 import torch
-from mmseg.models.backbones import ResNetV1c
-from mmseg_isda.checkpoints.csail import convert_csail_file, convert_csail_resnet
 from torch.nn import functional as F
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_csail_resnet.py'
+from mmseg_isda.checkpoints.convert import convert_checkpoint, convert_weights
+from mmseg_isda.errors import CheckpointError, OptionError
+
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -77,12 +75,19 @@ def _slow_forward(state, x):
     return outputs
 
 
-def test_features_equal_the_network_written_out():
+@pytest.fixture(scope='module')
+def backbones():
+    return pytest.importorskip('mmseg.models.backbones')
+
+
+def test_features_equal_the_network_written_out(backbones):
     """Guards the stem's names: conv2 and bn2 swapped with conv3 and bn3 would load elsewhere without a word."""
     state = _csail()
-    backbone = ResNetV1c(depth=50, stem_channels=128, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    done = convert_weights(state, 'mmseg')
+    settings = {key: value for key, value in done.backbone.items() if key != 'type'}
+    backbone = backbones.ResNetV1c(**settings, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
     backbone.eval()  # the host's returns nothing
-    backbone.load_state_dict(convert_csail_resnet(state).state_dict)
+    backbone.load_state_dict(done.state_dict)
     x = torch.randn(1, 3, 33, 41, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for found, expected in zip(backbone(x), _slow_forward(state, x), strict=True):
@@ -90,15 +95,19 @@ def test_features_equal_the_network_written_out():
 
 
 @pytest.mark.parametrize(('depth', 'batches', 'prefix'), [(101, True, ''), (50, False, 'module.')])
-def test_every_name_lands_and_only_the_classifier_is_dropped(depth, batches, prefix):
+def test_every_name_lands_and_only_the_classifier_is_dropped(depth, batches, prefix, backbones):
     """Guards both depths, files with and without batch counters, and a DataParallel prefix."""
     state = _csail(depth, batches=batches)
-    done = convert_csail_resnet({prefix + name: value for name, value in state.items()})
-    assert done.depth == depth
-    assert done.dropped == ('fc.weight', 'fc.bias')
-    assert len(done.mapped) == len(done.state_dict) == len(state) - 2
-    assert done.mapped['conv2.weight'] == 'stem.3.weight' and done.mapped['bn3.bias'] == 'stem.7.bias'
-    assert all(torch.equal(done.state_dict[new], state[old]) for old, new in done.mapped.items())
+    done = convert_weights({prefix + name: value for name, value in state.items()}, 'mmseg')
+    assert done.backbone == dict(type='ResNetV1c', depth=depth, stem_channels=128)
+    assert list(done.dropped) == [f'{prefix}fc.weight', f'{prefix}fc.bias']
+    assert len(done.mapped) == len(state) - 2 and bool(done.added) == (not batches)
+    short = {old.removeprefix(prefix): new for old, new in done.mapped.items()}
+    assert short['conv2.weight'] == 'stem.3.weight' and short['bn3.bias'] == 'stem.7.bias'
+    assert all(torch.equal(done.state_dict[new], state[old]) for old, new in short.items())
+    with torch.device('meta'):
+        truth = backbones.ResNetV1c(depth=depth, stem_channels=128).state_dict()
+    assert {name: value.shape for name, value in truth.items()} == {n: v.shape for n, v in done.state_dict.items()}
 
 
 @pytest.mark.parametrize(
@@ -108,64 +117,35 @@ def test_every_name_lands_and_only_the_classifier_is_dropped(depth, batches, pre
         (lambda s: s.pop('layer4.2.conv3.weight'), r'1 missing: layer4\.2\.conv3\.weight'),
         (
             lambda s: s.update({'conv1.weight': torch.zeros(32, 3, 3, 3)}),
-            r'1 of another shape: stem\.0\.weight \(32, 3, 3, 3\) instead of \(64, 3, 3, 3\)',
+            r'1 of another shape: conv1\.weight \(32, 3, 3, 3\) instead of \(64, 3, 3, 3\)',
         ),
         (lambda s: s.update({'layer5.0.conv1.weight': torch.zeros(1)}), r'1 unknown: layer5\.0\.conv1\.weight'),
-        (lambda s: s.pop('conv3.weight'), 'and no conv3'),
-        (lambda s: [s.pop(k) for k in list(s) if k.startswith('layer3.5.')], '5 blocks in layer3'),
+        (lambda s: s.update({'conv2.weight': torch.full((64, 64, 3, 3), torch.nan)}), 'not of finite numbers'),
+        (lambda s: s.pop('conv3.weight'), 'another stem, .* then conv2'),
+        (lambda s: [s.pop(k) for k in list(s) if k.startswith('layer3.5.')], 'have 3, 4, 5, 3 bottleneck blocks'),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(change, message):
     """Guards against a checkpoint that the host would load in part, with a warning only."""
     state = _csail()
     change(state)
-    with pytest.raises(ValueError, match=message):
-        convert_csail_resnet(state)
+    with pytest.raises(CheckpointError, match=message):
+        convert_weights(state, 'mmseg')
 
 
-def test_the_file_loads_through_init_cfg(tmp_path, monkeypatch, capsys):
-    """Guards the road that the configs take, and the command's report."""
-    source, target = tmp_path / 'resnet50-imagenet.pth', tmp_path / 'pretrained' / 'resnet50_csail.pth'
-    state = _csail()
-    torch.save(state, source)
-    main = runpy.run_path(str(TOOL))['main']
-    monkeypatch.setattr(sys, 'argv', ['convert_csail_resnet.py', str(source), str(target)])
-    assert main() == 0
-    assert '2 dropped (fc.weight, fc.bias)' in capsys.readouterr().out
-    backbone = ResNetV1c(depth=50, stem_channels=128, init_cfg=dict(type='Pretrained', checkpoint=str(target)))
+@pytest.mark.parametrize('target', ['mmdet', 'mmpretrain'])
+def test_only_mmsegmentation_has_the_network(target):
+    with pytest.raises(OptionError, match=rf'--target mmseg, got {target}'):
+        convert_weights(_csail(), target)
+
+
+def test_the_file_loads_through_init_cfg(tmp_path, backbones):
+    """Guards the road that the configs take."""
+    state, target = _csail(), tmp_path / 'pretrained' / 'resnet50_csail.pth'
+    torch.save(state, tmp_path / 'resnet50-imagenet.pth')
+    convert_checkpoint(tmp_path / 'resnet50-imagenet.pth', target, target='mmseg')
+    init = dict(type='Pretrained', checkpoint=str(target))
+    backbone = backbones.ResNetV1c(depth=50, stem_channels=128, init_cfg=init)
     backbone.init_weights()
     assert torch.equal(backbone.stem[6].weight, state['conv3.weight'])
     assert torch.equal(backbone.layer4[2].bn3.running_var, state['layer4.2.bn3.running_var'])
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-
-    before = target.read_bytes()
-    assert main() == 2  # nothing is replaced silently
-    assert '--force' in capsys.readouterr().err
-    assert target.read_bytes() == before
-    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--force'])
-    assert main() == 0
-
-
-class _Evil:
-    def __reduce__(self):
-        return (Path.touch, (Path('should-not-exist'),))
-
-
-@pytest.mark.parametrize('kind', ['missing', 'text', 'truncated', 'code', 'list'])
-def test_files_that_are_not_plain_weights_are_refused(tmp_path, kind, monkeypatch):
-    """Guards `weights_only=True`: a pickle with code must be refused and must not run."""
-    monkeypatch.chdir(tmp_path)
-    source = tmp_path / 'resnet50-imagenet.pth'
-    if kind == 'text':
-        source.write_text('<html>404</html>')
-    elif kind == 'truncated':
-        torch.save({'conv1.weight': torch.zeros(1000)}, source)
-        source.write_bytes(source.read_bytes()[:1000])
-    elif kind == 'code':
-        torch.save({'conv1.weight': _Evil()}, source)
-    elif kind == 'list':
-        torch.save([torch.zeros(1)], source)
-    expected = FileNotFoundError if kind == 'missing' else ValueError
-    with pytest.raises(expected, match=r'resnet50-imagenet\.pth'):
-        convert_csail_file(source, tmp_path / 'out.pth')
-    assert not (tmp_path / 'out.pth').exists() and not (tmp_path / 'should-not-exist').exists()

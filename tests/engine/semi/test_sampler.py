@@ -68,6 +68,24 @@ def test_an_epoch_does_not_depend_on_those_before_it():
     assert batches(MultiSourceSampler(dataset, 6, [1, 2], seed=5), dataset) != expected[0]
 
 
+@pytest.mark.parametrize('num_batches', [None, 3, 100])
+def test_a_resumed_loop_by_iterations_goes_on_in_the_stream(num_batches):
+    """Guards the fast way to resume, which skips samples, and epochs that go on from there."""
+    dataset = sources(5, 13)
+    options = dict(seed=4, num_batches=num_batches)
+    sampler = MultiSourceSampler(dataset, 6, [1, 2], **options)
+    whole = [index for epoch in range(4) for index in _at(sampler, epoch)]
+    sampler = MultiSourceSampler(dataset, 6, [1, 2], **options)
+    sampler.skip(2 * 6)
+    resumed = [index for epoch in range(3) for index in _at(sampler, epoch)]
+    assert resumed == whole[12 : 12 + len(resumed)] and len(resumed) == 3 * 6 * (num_batches or 4)
+
+
+def _at(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return iter(sampler)
+
+
 def test_two_ranks_see_the_batches_of_one(monkeypatch):
     """Guards against ranks that see the same samples."""
     dataset = sources(7, 30)
@@ -95,6 +113,7 @@ def test_a_data_loader_and_no_shuffling():
         ([1, 2], (2, [1, 1]), 'needs a ConcatDataset of its sources, got list'),
         (sources(3, 4), (2, [1]), 'source_ratio must have 2 values'),
         (sources(3, 4), (8, [1, 0]), 'source_ratio must be positive'),
+        (sources(3, 4), (2, [1, 1], True, 0, 0), 'num_batches must be at least 1, got 0'),
         (sources(3, 4), (1, [1, 1]), r'gives the sources \[1, 0\] samples of a batch'),
     ],
 )
