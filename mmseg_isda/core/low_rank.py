@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import devices
 from .checks import check_strength
 from .labels import check_labels
 from .moments import class_moments
@@ -83,7 +84,7 @@ class LowRankCovariance(ClassCovariance):
             ValueError: if the shapes do not fit, or a label is out of range (on the CPU).
         """
         self._check_batch(features, labels)
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             check_labels(labels, self.num_classes, ignore_index)
         # One wait for the labels: which rows belong together is worked out on the host.
         labels = labels.flatten().long().cpu()

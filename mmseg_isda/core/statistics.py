@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from . import devices
 from .checks import check_choice
 from .labels import check_labels
 from .moments import (
@@ -139,7 +140,7 @@ class ClassCovariance(nn.Module):
                 check would have to wait, call :func:`~mmseg_isda.core.mask_invalid_labels` first).
         """
         self._check_batch(features, labels)
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             check_labels(labels, self.num_classes, ignore_index)
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
