@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.explicit import sample_directions
 from ..errors import OptionError
-from .collect import passes_of
+from .generators import check_generator, functions_of, load_generator, to_network, to_pixels
 from .pictures import COLORS, show_image
 from .sources import Case, add_source_options, load_cases
 from .trained import Trained, is_blue_first
@@ -44,8 +41,9 @@ class Descent:
 
 
 _GD = dict(momentum=0.9, weight_decay=1e-4)
-# Step I and step II: the paper's for CIFAR, and what the authors' program for ImageNet does.
+# Step I and step II: the paper's for CIFAR, what the authors' program for ImageNet does, and one that needs no tuning.
 PRESETS = {
+    'adam': (Descent('Adam', 0.1, 500, {}), Descent('Adam', 0.03, 500, {})),
     'cifar': (Descent('SGD', 10, 10_000, _GD), Descent('SGD', 1, 10_000, _GD)),
     'imagenet': (
         Descent('Adam', 100, 8000, dict(weight_decay=1e-4)),
@@ -59,7 +57,9 @@ def standardize(z: Tensor) -> Tensor:
     return (z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True)
 
 
-def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, name: str = '') -> Tensor:
+def descend(
+    objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, name: str = ''
+) -> tuple[Tensor, Tensor]:
     """Minimize an objective over the standardized inputs of a generator.
 
     Args:
@@ -69,7 +69,7 @@ def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, 
         name: of the progress bar.
 
     Returns:
-        (N, L), for each row the best on its path.
+        For each row the best on its path, (N, L), and its value, (N,).
     """
     z = z.detach().clone().requires_grad_()
     optimizer = getattr(torch.optim, descent.optimizer)([z], lr=descent.lr, **descent.options)
@@ -83,7 +83,7 @@ def descend(objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, 
         values.sum().backward()
         optimizer.step()
         scheduler.step()
-    return best
+    return best, lowest
 
 
 def invert(
@@ -95,7 +95,7 @@ def invert(
     *,
     eta: float,
     descent: Descent,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Step I, Eq. 20: find inputs whose images look like given ones and have their features.
 
     Args:
@@ -108,7 +108,7 @@ def invert(
         descent: how.
 
     Returns:
-        (N, L) inputs, not standardized.
+        (N, L) inputs, not standardized, and the (N,) values of Eq. 20.
     """
 
     def objective(inputs: Tensor) -> Tensor:
@@ -126,91 +126,9 @@ def follow(
     z: Tensor,
     *,
     descent: Descent,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Step II, Eq. 21: find inputs whose images have augmented features; see :func:`invert`."""
     return descend(lambda inputs: (encode(render(inputs)) - features).square().sum(1), z, descent, 'Step II')
-
-
-# --- networks as functions -------------------------------------------------------------------------------------------
-
-
-def load_generator(source: str) -> Callable[[Tensor], Tensor]:
-    """Load a generator from a TorchScript file, or import it: ``package.module:name``.
-
-    Raises:
-        OptionError: if there is neither.
-    """
-    if Path(source).is_file():
-        try:
-            return torch.jit.load(source, map_location='cpu').eval()
-        except RuntimeError as error:
-            raise OptionError(f'--generator {source} is no TorchScript file: {str(error).splitlines()[0]}') from error
-    module, _, name = source.partition(':')
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise OptionError(
-            f'--generator {source}: there is no such file, nor such a callable ({error}); name a TorchScript file, '
-            f'such as the generator.pt of a WGAN config, or package.module:name'
-        ) from error
-
-
-def check_generator(generator: Callable[[Tensor], Tensor], latent: int, shape: tuple[int, ...], source: str) -> None:
-    """Raise OptionError if a generator does not make images of a shape from inputs of a size."""
-    try:
-        with torch.no_grad():
-            made = tuple(generator(torch.randn(2, latent)).shape[1:])
-    except (RuntimeError, TypeError) as error:
-        raise OptionError(
-            f'--generator {source} does not take inputs (N, {latent}): give their size by --latent '
-            f'({str(error).strip().splitlines()[-1]})'
-        ) from error
-    if made != tuple(shape):
-        raise OptionError(f'--generator {source} makes images of {made}, but those of the data set are {tuple(shape)}')
-
-
-@contextmanager
-def functions_of(
-    trained: Trained, generator: Callable[[Tensor], Tensor], bounds: tuple[float, float]
-) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
-    """Yield ``render`` and ``encode`` for :func:`invert`, with frozen networks on one device.
-
-    Args:
-        trained: the classifier of images.
-        generator: from standardized inputs to images.
-        bounds: of the generator's pixels, black and white.
-    """
-    device = trained.classifier.weight.device
-    for network in (trained.model, generator):
-        if isinstance(network, nn.Module):
-            for parameter in network.to(device).parameters():  # TorchScript has no Module.requires_grad_
-                parameter.requires_grad_(False)
-    low, high = bounds
-
-    def render(inputs: Tensor) -> Tensor:
-        return to_network(trained, 255 * (generator(inputs) - low) / (high - low))
-
-    with passes_of(trained.classifier) as passed:
-
-        def encode(images: Tensor) -> Tensor:
-            trained.model(images, mode='tensor')
-            return passed.pop()[0].flatten(1)
-
-        yield render, encode
-
-
-def to_network(trained: Trained, images: Tensor) -> Tensor:
-    """Return (N, channels, H, W) images of 0 to 255 as the network gets them."""
-    return trained.model.data_preprocessor(dict(inputs=images, data_samples=None), False)['inputs']
-
-
-def to_pixels(trained: Trained, images: Tensor) -> Tensor:
-    """Return images that a network gets as 0 to 255 again."""
-    preprocessor = trained.model.data_preprocessor
-    if not getattr(preprocessor, '_enable_normalize', False):
-        return images
-    images = images * preprocessor.std + preprocessor.mean
-    return images.flip(1) if getattr(preprocessor, 'to_rgb', False) and images.shape[1] == 3 else images
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -226,6 +144,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--preset', choices=sorted(PRESETS), default='cifar', help='of the descent (cifar)')
     parser.add_argument('--steps', type=int, help='of each descent (that of the preset)')
+    parser.add_argument('--starts', type=int, default=1, help='of step I for each image; the best counts (1)')
     parser.add_argument('--eta', type=float, default=5e-3, help='weight of the pixels in step I (0.005)')
     parser.add_argument('--shown', type=int, default=6, help='classes, an image of each (6)')
     parser.add_argument('--augmented', type=int, default=3, help='augmented features of each image (3)')
@@ -249,6 +168,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
         original,
         labels,
         count=args.augmented,
+        starts=args.starts,
         latent=args.latent,
         bounds=tuple(args.range),
         eta=args.eta,
@@ -270,6 +190,7 @@ def map_back(
     labels: Tensor,
     *,
     count: int,
+    starts: int,
     latent: int,
     bounds: tuple[float, float],
     eta: float,
@@ -283,6 +204,7 @@ def map_back(
         original: (K, channels, H, W) images of 0 to 255.
         labels: (K,) their classes.
         count: M, augmented features of each image.
+        starts: of step I for each image; the best counts.
         latent: size of the inputs.
         bounds: of the generator's pixels, black and white.
         eta: weight of the pixels in step I.
@@ -297,11 +219,19 @@ def map_back(
     with functions_of(trained, generator, bounds) as (render, encode):
         images = to_network(trained, original.to(device))
         features = encode(images).detach()
-        z = torch.randn(len(original), latent, device=device)
-        z = invert(render, encode, images, features, z, eta=eta, descent=steps[0])
+        z, values = invert(
+            render,
+            encode,
+            images.repeat_interleave(starts, 0),
+            features.repeat_interleave(starts, 0),
+            torch.randn(len(original) * starts, latent, device=device),
+            eta=eta,
+            descent=steps[0],
+        )
+        z = z.view(-1, starts, latent)[torch.arange(len(original)), values.view(-1, starts).argmin(1)]
         directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
         targets = (features.unsqueeze(1) + directions).flatten(0, 1)
-        moved = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
+        moved, _ = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
         found, augmented = (render(standardize(inputs)).detach() for inputs in (z, moved))
         errors = [
             (encode(made).detach() - wanted).square().sum(1)
@@ -344,7 +274,7 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
     neighbors = pictures['neighbors'].shape[1]
     figure = Figure(figsize=(0.95 * (2 + count + neighbors) + 1, 1.12 * rows + 0.8))
     axes = figure.subplots(rows, 2 + count + neighbors, squeeze=False)
-    titles = ['original', 'step I', *['augmented'] * count, *['nearest image'] * neighbors]
+    titles = ['original', 'step I', *['augmented'] * count, *(f'nearest {rank + 1}' for rank in range(neighbors))]
     flip = is_blue_first(case.trained.cfg)
     for row in range(rows):
         images = [pictures['original'][row], pictures['found'][row], *pictures['augmented'][row]]
@@ -359,7 +289,8 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
                 axes[row, place].set_title(titles[place], fontsize=8, loc='center')
         axes[row, 0].set_ylabel(numbers['classes'][row], rotation=0, ha='right', va='center')
     figure.supxlabel(
-        'below: squared error of the feature, in % of the mean squared distance of two features of the class',
+        'Below: squared error of the feature, in % of the mean squared distance of two features of the class. '
+        'Nearest: real images nearest to the first augmented one.',
         fontsize=9,
     )
     return figure

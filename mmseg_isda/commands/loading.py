@@ -35,6 +35,7 @@ def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = Non
     files = [str(file) for file in base_files(path)]
     try:
         cfg = Config.fromfile(path)
+        list(cfg.values())  # imports what the file names
     except Exception as error:  # a config is a program
         lines = [f', line {frame.lineno}' for frame in extract_tb(error.__traceback__) if frame.filename == files[0]]
         missing = _missing_toolkit(error)

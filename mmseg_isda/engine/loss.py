@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import ClassCovariance, ClassifierPass, ClassifierTap, mask_invalid_labels, new_statistics
+from ..core import ClassCovariance, ClassifierPass, ClassifierTap, devices, mask_invalid_labels, new_statistics
 from ..core.checks import check_choice, check_lambda
 from ..core.labels import raise_invalid_label
 from ..core.low_rank import COVARIANCES
@@ -61,7 +61,7 @@ class LabelGuard:
 
     def __call__(self, labels: Tensor, num_classes: int, ignore_index: int, owner: str) -> Tensor:
         """Return labels that cannot crash an accelerator; on the CPU, where a look-up names a bad one, unchanged."""
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             return labels
         self.check()  # of the last call, if no hook has asked since
         labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)

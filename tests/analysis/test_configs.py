@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmseg_isda.analysis.reverse import check_generator, load_generator
+from mmseg_isda.analysis.generators import check_generator, load_generator
 from mmseg_isda.commands.launch import build_runner, prepare_training
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'analysis'

@@ -38,15 +38,15 @@ def test_step_1_recovers_the_input_of_a_linear_generator() -> None:
     """The scale of z is free (it is standardized), and weight decay on it must not bias the image."""
     render, encode, truth = _linear()
     images = render(truth)
-    z = invert(render, encode, images, encode(images), torch.randn(3, 6).double(), eta=0.5, descent=_descent(0.003))
+    z, _ = invert(render, encode, images, encode(images), torch.randn(3, 6).double(), eta=0.5, descent=_descent(0.003))
     assert (standardize(z) - truth).abs().max() < 1e-3
 
 
 def test_step_2_recovers_the_input_that_has_the_features() -> None:
     render, encode, truth = _linear()
     start = standardize(truth + 0.3 * torch.randn(3, 6).double())
-    z = follow(render, encode, encode(render(truth)), start, descent=_descent(0.003))
-    assert (standardize(z) - truth).abs().max() < 1e-3
+    z, values = follow(render, encode, encode(render(truth)), start, descent=_descent(0.003))
+    assert (standardize(z) - truth).abs().max() < 1e-3 and values.max() < 1e-5
 
 
 def test_each_image_is_found_on_its_own() -> None:
@@ -58,9 +58,10 @@ def test_each_image_is_found_on_its_own() -> None:
 
     start = torch.randn(3, 6).double()
     short = Descent('SGD', 0.003, 200, {})
-    together, alone = descend(objective, start, short), descend(objective, start[:1], short)
+    together, alone = descend(objective, start, short)[0], descend(objective, start[:1], short)[0]
     assert torch.allclose(together[:1], alone)
-    wild = descend(objective, start, Descent('SGD', 1e3, 20, {}))
+    wild, values = descend(objective, start, Descent('SGD', 1e3, 20, {}))
+    assert torch.allclose(objective(standardize(wild)), values)
     assert (objective(standardize(wild)) <= objective(standardize(start)) + 1e-9).all()
 
 
