@@ -11,14 +11,15 @@ INSTALL_CLASSIC := $(VENV_CLASSIC)/bin/pip install $(PIP_OPTIONS) -c requirement
 PACKAGING := setup.py pyproject.toml mmseg_isda/version.py
 RUN_TESTS := -m pytest -n 2 --dist loadfile
 
-.PHONY: help demo demo-classification demo-detection demo-semi test test-all test-maintained test-classic lint format \
-    benchmark gpu docs clean
+.PHONY: help demo demo-classification demo-detection demo-semi demo-analysis test test-all test-maintained test-classic \
+    lint format benchmark gpu docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo                  set up, then compare a small PSPNet with and without ISDA over seeds (about 10 minutes)'
 	@echo 'make demo-classification   the same for a small classifier of few handwritten digits, with MMPretrain'
 	@echo 'make demo-detection        pretrain with ISDA, convert, train a Mask R-CNN, with MMDetection (about 10 minutes)'
+	@echo 'make demo-analysis         every analysis of the paper on a network of digits, as one page (about 10 minutes)'
 	@echo 'make demo-semi             five labels a digit: four semi-supervised methods with and without ISDA (about 10 minutes)'
 	@echo 'make test                  set up, then run the linters and the quick tests; nothing is compiled'
 	@echo 'make test-all              also detection, the classic stack, the slow tests and the wheel'
@@ -44,6 +45,12 @@ $(VENV)/ready: requirements/maintained.txt $(PACKAGING)
 $(VENV)/ready-classification: $(VENV)/ready
 	@echo 'Adding MMPretrain to $(VENV) (a minute) ...'
 	@$(INSTALL) -e '.[onedl,onedl-classification,demo]'
+	@touch $@
+
+# What the analyses need besides.
+$(VENV)/ready-analysis: $(VENV)/ready-classification
+	@echo 'Adding openTSNE to $(VENV) (a minute) ...'
+	@$(INSTALL) -e '.[onedl,onedl-classification,demo,analysis]'
 	@touch $@
 
 # What the tests need besides.
@@ -80,6 +87,9 @@ demo-semi: $(VENV)/ready-classification
 
 demo-detection: $(VENV)/ready-detection
 	@$(VENV)/bin/python -m demo.detection
+
+demo-analysis: $(VENV)/ready-analysis
+	@$(VENV)/bin/python -m demo.analysis
 
 # Nothing here is compiled and nothing takes long.
 test: lint

@@ -87,7 +87,7 @@ def paint(image: np.ndarray, found, metainfo: dict) -> np.ndarray:
     found.bboxes = SCALE * found.bboxes
     if 'masks' in found:
         found.masks = found.masks.repeat_interleave(SCALE, 1).repeat_interleave(SCALE, 2)
-    painter = DetLocalVisualizer(line_width=1.5)
+    painter = DetLocalVisualizer(line_width=1.5, alpha=0.5)
     painter.dataset_meta = metainfo
     sample = DetDataSample(pred_instances=found)
     painter.add_datasample('image', large[..., ::-1], sample, draw_gt=False, pred_score_thr=0.0)

@@ -1,4 +1,4 @@
-"""Draw the paper's figures from a trained network: ``mmseg-isda analyze``."""
+"""Draw one of the paper's analyses of a trained network: ``mmseg-isda analyze``."""
 
 import sys
 

@@ -18,12 +18,7 @@ test_dataloader = dict(num_workers=0, persistent_workers=False)
 param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, T_max=1000, eta_min=0)]
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1000, val_begin=800, val_interval=100)
 default_hooks = dict(
-    _delete_=True,  # LastEpochsMean counts epochs
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=500),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    isda=dict(type='ISDAHook'),
+    logger=dict(interval=50, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=500),
 )
 log_processor = dict(by_epoch=False)

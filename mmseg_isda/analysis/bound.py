@@ -136,14 +136,14 @@ def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None)
     spread = 2 * series['standard_error']
     left.fill_between(at, series['expected'] - spread, series['expected'] + spread, color=COLORS[0], alpha=0.3, lw=0)
     left.plot(at, series['cross_entropy'], color=COLORS[6], ls='--', lw=1.2, label='Cross entropy, nothing augmented')
-    left.set(title='Loss', ylim=(0, None))
+    left.set(title='Loss')
     right.plot(at, series['gap_percent'], color=COLORS[1], marker='s')
     error = 100 * spread * series['bound'] / series['expected'].square()
     right.fill_between(
         at, series['gap_percent'] - error, series['gap_percent'] + error, color=COLORS[1], alpha=0.3, lw=0
     )
     right.set(
-        title='Gap: how far the bound lies above the expectation, %',
+        title='How far the bound is too high, %',
         ylim=(min(0, *series['gap_percent'].tolist()), None),
     )
     for axes in (left, right):

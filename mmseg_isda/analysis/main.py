@@ -1,4 +1,4 @@
-"""The command of all analyses: ``tools/analyze.py CONFIG CHECKPOINT WHAT`` and ``mmseg-isda analyze``."""
+"""The command of all analyses: ``mmseg-isda analyze CONFIG CHECKPOINT WHAT``, or ``tools/analyze.py``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if what is not None:
         argv.remove(what)
         argv.insert(0, what)
-    usage = 'analyze.py CONFIG CHECKPOINT WHAT [options]\n       analyze.py WHAT --help'
-    parser = argparse.ArgumentParser(prog='analyze.py', description=__doc__, usage=usage)
+    prog = 'mmseg-isda analyze'
+    usage = f'{prog} CONFIG CHECKPOINT WHAT [options]\n       {prog} WHAT --help'
+    parser = argparse.ArgumentParser(prog=prog, description="Draw one of the paper's analyses.", usage=usage)
     commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT')
     for name, text in ANALYSES.items():
         command = commands.add_parser(name, help=text, description=text)

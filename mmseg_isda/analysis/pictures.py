@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..commands.records import write_json
 from ..files import move_into_place, temporary_beside
 
 # Okabe and Ito's colors, which color-blind readers tell apart; yellow is left out, as it fades on white.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', '*')
 GRAY = '#888888'
 STYLE = {
     'figure.constrained_layout.use': True,
@@ -69,10 +68,4 @@ def write_results(folder: Path, name: str, numbers: dict[str, Any], figure: Figu
     with temporary_beside(folder / f'{name}.png') as temporary:
         figure.savefig(temporary, format='png')
         move_into_place(temporary, folder / f'{name}.png', force=True)
-    with temporary_beside(folder / f'{name}.json') as temporary:
-        temporary.write_text(json.dumps(numbers, indent=2, default=_as_plain) + '\n', encoding='utf-8')
-        move_into_place(temporary, folder / f'{name}.json', force=True)
-
-
-def _as_plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, torch.Tensor | np.ndarray | np.generic) else str(value)
+    write_json(folder / f'{name}.json', numbers)

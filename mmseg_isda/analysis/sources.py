@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from mmengine.config import DictAction
 from torch.utils.data import Dataset
 
+from ..commands.arguments import parse_options
 from ..core import ClassCovariance
 from ..core.statistics import KINDS
 from ..errors import MissingPathError, OptionError
@@ -58,7 +58,9 @@ def add_source_options(parser: argparse.ArgumentParser, *, split: str, images: i
         '--estimate', choices=KINDS, help='take the covariances from the features collected, not the checkpoint'
     )
     parser.add_argument('--strength', type=float, metavar='LAMBDA', help='lambda (that of the checkpoint)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings to change')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='settings to change'
+    )
 
 
 def load_cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -68,7 +70,7 @@ def load_cases(args: argparse.Namespace) -> Iterator[Case]:
         UserError: for anything that the user can mend.
     """
     for config, checkpoint in pairs_of(args.sources):
-        trained = open_trained(config, checkpoint, classifier=args.classifier, options=args.cfg_options)
+        trained = open_trained(config, checkpoint, classifier=args.classifier, options=parse_options(args.cfg_options))
         dataset = build_dataset(trained.cfg, args.split)
         names = class_names(dataset, len(trained.weight))
         sample = collect(trained, dataset, images=args.images, per_class=args.per_class, seed=args.seed)
@@ -127,8 +129,8 @@ def of_classes(sample: Sample, names: Sequence[str], wanted: Sequence[str] | Non
         raise OptionError(f'at least two classes with two samples each are needed, got: {", ".join(rest) or "none"}')
     if rare:
         raise OptionError(
-            f'class {names[rare[0]]!r} has {int(counts[rare[0]])} sample(s) in the images visited, at least 2 are needed: '
-            f'raise --images, or leave it out: --classes {" ".join(map(repr, rest))}'
+            f'class {names[rare[0]]!r} has {int(counts[rare[0]])} sample(s) in the images visited, at least 2 are '
+            f'needed: raise --images, or leave it out: --classes {" ".join(map(repr, rest))}'
         )
     return sample[torch.isin(sample.labels, torch.tensor(labels))]
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch.utils.data import Dataset
 from ..checkpoints.fit import check_weights
 from ..checkpoints.reading import read_checkpoint, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
-from ..commands.preflight import check_data, iter_datasets, type_name
+from ..commands.preflight import check_data
+from ..config_tree import iter_datasets, iter_dicts, type_name
 from ..engine import ISDALossBase, bind_isda_losses, strength_at
 from ..engine.binding import tapped_losses
 from ..errors import CheckpointError, OptionError
@@ -166,16 +168,28 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
         OptionError: if the config has no such split.
         MissingPathError: if its folders are not there.
     """
-    name, plain = f'{split}_dataloader', cfg.get('val_dataloader') or cfg.get('test_dataloader')
-    if not cfg.get(name) or not plain:
+    name = f'{split}_dataloader'
+    if not cfg.get(name):
         raise OptionError(f'the config has no {name}: name another split by --split')
     check_data(cfg, [name])
     settings = copy.deepcopy(cfg[name].dataset)
-    pipeline = next(iter_datasets(plain.dataset))[1].get('pipeline')
+    for dataset in _with_pipeline(settings):
+        dataset['pipeline'] = []
     for _, dataset in iter_datasets(settings):
-        if pipeline is not None:
-            dataset['pipeline'] = pipeline
+        dataset['pipeline'] = plain_pipeline(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     return DATASETS.build(settings)
+
+
+def plain_pipeline(cfg: Config) -> list[dict]:
+    """Return the steps of validation, those of wrapped data sets first."""
+    loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}
+    return [step for dataset in _with_pipeline(loader.get('dataset'))[::-1] for step in dataset['pipeline'] or ()]
+
+
+def _with_pipeline(settings: Any) -> list[dict]:
+    """The data sets that have a pipeline, wrappers first."""
+    return [node for _, node in iter_dicts(settings) if 'type' in node and 'pipeline' in node]
 
 
 def class_names(dataset: Dataset, num_classes: int) -> list[str]:
@@ -192,8 +206,7 @@ def image_of(dataset: Dataset, index: int, cfg: Config) -> np.ndarray:
 
 def is_blue_first(cfg: Config) -> bool:
     """Whether the pipeline of validation yields blue first, as OpenCV reads images."""
-    plain = cfg.get('val_dataloader') or cfg.get('test_dataloader')
-    for step in next(iter_datasets(plain.dataset))[1].get('pipeline') or ():
+    for step in plain_pipeline(cfg):
         if type_name(step.get('type')).startswith('LoadImage'):
             return step.get('channel_order', 'bgr') == 'bgr' and step.get('imdecode_backend', 'cv2') == 'cv2'
     return False

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..config_tree import iter_datasets
 from ..core.checks import check_choice
+from ..engine.subset import choose
 from ..errors import OptionError
 
 PARTS = ('train', 'val')
@@ -36,23 +37,12 @@ def split_by_class(labels: Sequence[int], num_val: int, seed: int = 0) -> tuple[
         ValueError: if a class has too few images, or nothing would be left to train on.
     """
     labels = np.asarray(labels)
-    if not 0 < num_val < len(labels):
-        raise ValueError(f'num_val must be between 1 and {len(labels) - 1} (one less than the images), got {num_val}')
-    # RandomState's numbers are frozen for all versions of NumPy; those of default_rng are not.
-    random = np.random.RandomState(seed)
-    classes, counts = np.unique(labels, return_counts=True)
-    shares = np.full(len(classes), num_val // len(classes))
-    shares[random.permutation(len(classes))[: num_val % len(classes)]] += 1
-    chosen = []
-    for label, count, share in zip(classes, counts, shares, strict=True):
-        if share >= count:
-            raise ValueError(
-                f'num_val={num_val} takes {share} images of each of {len(classes)} classes, but class {label} has '
-                f'{count}: give a smaller num_val'
-            )
-        chosen.append(random.permutation(np.flatnonzero(labels == label))[:share])
-    val = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), val), val
+    val = choose(labels, num_val, seed, option='num_val')
+    train = np.setdiff1d(np.arange(len(labels)), val)
+    lost = np.setdiff1d(labels, labels[train])
+    if len(lost):
+        raise OptionError(f'num_val={num_val} leaves no image of class {lost[0]} to train on: give a smaller num_val')
+    return train, val
 
 
 class SubsetDataset(Dataset):

@@ -35,17 +35,11 @@ class LastEpochsMean(ValidationHistory):
         self.num_epochs = num_epochs
 
     def before_train(self, runner) -> None:
-        """Says so if less than every epoch of the last ones is validated; see the base class for the rest.
-
-        Raises:
-            ValueError: if training is not counted in epochs.
-        """
+        """Warn if not all of the last epochs will be validated; see the base class for the rest."""
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
-            raise ValueError(
-                f'LastEpochsMean needs EpochBasedTrainLoop, got {type(loop).__name__}: set '
-                f'default_hooks.last_epochs=None'
-            )
+            runner.logger.warning(f'LastEpochsMean: {type(loop).__name__} counts no epochs, so there will be no mean.')
+            return
         window = range(max(1, loop.max_epochs - self.num_epochs + 1), loop.max_epochs + 1)
         validated = sum(is_due(runner, epoch) for epoch in window)
         if validated < self.num_epochs:
@@ -61,7 +55,9 @@ class LastEpochsMean(ValidationHistory):
         return step > runner.max_epochs - self.num_epochs
 
     def after_train(self, runner) -> None:
-        """Reports the means."""
+        """Report the means."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
         kept = {step: m for step, m in validations(runner).items() if step > runner.epoch - self.num_epochs}
         means = last_means(kept)
         if not means:

@@ -214,8 +214,9 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
     if not places:
         axes.set_xticks(range(len(entries)), [entry['name'] for entry in entries], rotation=20, ha='right')
     axes.set(
+        title='Mean difference over seeds, 95 % interval',
         xlabel=next(iter(entries[0]['settings'])).rpartition('.')[2] if places else '',
-        ylabel=f'{comparison["metric"]} - baseline (95 % interval)',
+        ylabel=f'{comparison["metric"]} - baseline',
     )
     axes.grid(alpha=0.3, axis='y')
     axes.legend()

@@ -6,7 +6,6 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from inspect import signature
 from traceback import extract_tb
 from typing import Any
 
@@ -36,6 +35,7 @@ def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = Non
     files = [str(file) for file in base_files(path)]
     try:
         cfg = Config.fromfile(path)
+        list(cfg.values())  # imports what the file names
     except Exception as error:  # a config is a program
         lines = [f', line {frame.lineno}' for frame in extract_tb(error.__traceback__) if frame.filename == files[0]]
         missing = _missing_toolkit(error)
@@ -111,15 +111,11 @@ def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 def _isda_options(cfg: Config) -> dict[str, list[dict]]:
     """Return the losses of a config that have each option of the ISDA losses."""
-    from ..engine.loss import ISDALossBase
+    from ..engine.loss import ISDALossBase, option_names
 
     import_plugin(cfg)
-    options: dict[str, list[dict]] = {name: [] for name in _option_names(ISDALossBase)}
+    options: dict[str, list[dict]] = {name: [] for name in option_names(ISDALossBase)}
     for loss, node in tapped_losses(cfg):
-        for name in _option_names(loss) if issubclass(loss, ISDALossBase) else ():
+        for name in option_names(loss) if issubclass(loss, ISDALossBase) else ():
             options.setdefault(name, []).append(node)
     return options
-
-
-def _option_names(loss: type) -> set[str]:
-    return set(signature(loss.__init__).parameters) - {'self', 'unknown'}

@@ -1,4 +1,4 @@
-"""What can be checked before anything is built: options of the command line, folders of the data, files of weights."""
+"""What can be checked before anything is built: settings, places to write to, folders of the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import ExistingPathError, MissingPathError, OptionError
 from ..files import check_file, is_remote
 from ..toolkits import find_hint
 
-README_HINT = 'section "Data" of README.md says how to get the data'
+DOCS_HINT = 'docs/data.md of the repository says how to get the data'
 ELSEWHERE_HINT = '; for data in another place: --cfg-options {where}.data_root=...'
 
 
@@ -142,7 +142,7 @@ def _check_dataset(where: str, dataset: Mapping) -> None:
 
 def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str) -> None:
     kind = type_name(dataset.get('type'))
-    hint = find_hint(f'{Path(root).name} {kind}') or README_HINT
+    hint = find_hint(f'{Path(root).name} {kind}') or DOCS_HINT
     advice = (hint + ELSEWHERE_HINT).format(root=root or 'ROOT', where=where)
     raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import devices
 from .checks import check_lambda, check_loss
 from .consistency import isda_consistency
 from .cross_entropy import isda_cross_entropy, mean_shift
@@ -153,7 +154,7 @@ class ISDACriterion(nn.Module):
                 f'logits must have shape (N, C) or (N, C, *spatial) and labels (N,) or (N, *spatial), got '
                 f'{tuple(logits.shape)} and {tuple(labels.shape)}'
             )
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             check_labels(labels, logits.shape[1], self.ignore_index)
 
     def _strength(self, logits: Tensor, progress: float | None) -> float | None:

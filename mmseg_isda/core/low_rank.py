@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import devices
 from .checks import check_strength
 from .labels import check_labels
 from .moments import class_moments
@@ -83,15 +84,19 @@ class LowRankCovariance(ClassCovariance):
             ValueError: if the shapes do not fit, or a label is out of range (on the CPU).
         """
         self._check_batch(features, labels)
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             check_labels(labels, self.num_classes, ignore_index)
-        keep = (labels != ignore_index).flatten()
-        rows = features.detach().movedim(1, -1).reshape(-1, self.num_features)[keep]
-        labels = labels.flatten()[keep].long()
-        counts = torch.bincount(labels, minlength=self.num_classes)
+        # One wait for the labels: which rows belong together is worked out on the host.
+        labels = labels.flatten().long().cpu()
+        kept = (labels != ignore_index).nonzero().squeeze(1)
+        rows = features.detach().movedim(1, -1).reshape(-1, self.num_features)
+        rows, labels = rows.index_select(0, kept.to(rows.device, non_blocking=True)), labels[kept]
+        counts = torch.bincount(labels, minlength=self.num_classes).to(rows.device, non_blocking=True)
+        there = labels.to(rows.device, non_blocking=True)
         if self.sync and is_distributed():
-            rows, labels = self._gatherer(rows, labels)
-        batch = class_moments(rows, labels, self.num_classes, ignore_index, 'diagonal', dtype=self.mean.dtype)
+            rows, there = self._gatherer(rows, there)
+            labels = there.cpu()
+        batch = class_moments(rows, there, self.num_classes, ignore_index, 'diagonal', dtype=self.mean.dtype)
         if len(labels) and self._is_sound(batch):
             with full_precision(rows.device):
                 self._update_factor(rows.to(self.mean.dtype), labels, batch.mean)
@@ -99,26 +104,32 @@ class LowRankCovariance(ClassCovariance):
         return counts
 
     def _update_factor(self, rows: Tensor, labels: Tensor, batch_mean: Tensor) -> None:
-        """Eq. 2 for the factors, with the counts and means of before the batch."""
+        """Eq. 2 for the factors, with the counts and means of before the batch; ``labels`` are on the host."""
+
+        def there(indices: Tensor) -> Tensor:
+            return indices.to(rows.device, non_blocking=True)
+
         labels, order = labels.sort(stable=True)
-        classes, position, count = labels.unique_consecutive(return_inverse=True, return_counts=True)
-        old = self.count[classes].double()
-        total = old + count
-        centred = (rows[order] - batch_mean[labels]) / total.sqrt().to(rows.dtype)[position].unsqueeze(1)
-        step = (self.mean[classes] - batch_mean[classes]) * ((old * count).sqrt() / total).to(rows.dtype).unsqueeze(1)
+        present, position, count = labels.unique_consecutive(return_inverse=True, return_counts=True)
+        within = torch.arange(len(labels)) - (count.cumsum(0) - count)[position]
+        classes, of_row = there(present), there(position)
+        old, new, mean = self.count[classes].double(), there(count), batch_mean[classes]
+        total = old + new
+        centred = (rows[there(order)] - mean[of_row]) / total.sqrt().to(rows.dtype)[of_row].unsqueeze(1)
+        step = (self.mean[classes] - mean) * ((old * new).sqrt() / total).to(rows.dtype).unsqueeze(1)
         factor = self.factor[classes] * (old / total).sqrt().to(rows.dtype).view(-1, 1, 1)
         factor = torch.cat([factor, step.unsqueeze(1)], 1)
         # A class with many rows takes several rounds, so that no more than 2 r + 1 rows a class are ever stacked.
-        within = torch.arange(len(labels), device=labels.device) - (count.cumsum(0) - count)[position]
         width = min(self.rank, int(count.max()))
         for start in range(0, int(count.max()), width):
-            chosen = (within >= start) & (within < start + width)
-            present, slot = position[chosen].unique_consecutive(return_inverse=True)
-            stack = rows.new_zeros(len(present), width, self.num_features)
-            stack[slot, within[chosen] - start] = centred[chosen]
-            merged = strongest_directions(torch.cat([factor[present], stack], 1), self.rank)
+            chosen = ((within >= start) & (within < start + width)).nonzero().squeeze(1)
+            slots, slot = position[chosen].unique_consecutive(return_inverse=True)
+            stack = rows.new_zeros(len(slots) * width, self.num_features)
+            stack.index_copy_(0, there(slot * width + within[chosen] - start), centred[there(chosen)])
+            stack = stack.view(len(slots), width, -1)
+            merged = strongest_directions(torch.cat([factor[there(slots)], stack], 1), self.rank)
             # All classes have rows in the first round, which also takes in the step.
-            factor = merged if start == 0 else factor.index_copy_(0, present, merged)
+            factor = merged if start == 0 else factor.index_copy_(0, there(slots), merged)
         self.factor[classes] = factor
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:

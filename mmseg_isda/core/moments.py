@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,11 +10,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from . import devices
 from .precision import full_precision
 
 # Small enough for a processor's cache, large enough that the launches of an accelerator do not count.
 CHUNK_ELEMENTS = {'cpu': 1 << 20, 'other': 1 << 26}
 PIXELS_PER_PRODUCT = 4096
+FEWEST_IN_A_BLOCK, MOST_IN_A_BLOCK = 8, 256
+BYTES_OF_PRODUCTS = 1 << 24
 
 
 class ClassMoments(NamedTuple):
@@ -68,8 +71,9 @@ def class_moments(
         mean, variance = _mean_and_variance(maps, onehot, count.clamp_min(1).to(dtype), kind == 'diagonal')
         if kind == 'full':
             # On an accelerator the classes looked at may be absent: 0 / 1, not 0 / 0.
-            covariance = _class_scatter(maps, labels, classes, _spread(mean, classes, num_classes))
-            covariance.div_(count.clamp_min(1).to(dtype).view(-1, 1, 1))
+            covariance = mean.new_zeros(len(classes), len(mean), len(mean))
+            scale = count.clamp_min(1).reciprocal().to(dtype)
+            add_scatter(covariance, maps, labels, classes, _spread(mean, classes, num_classes), scale, ignore_index)
         elif kind == 'shared':
             covariance = _total_covariance(maps, valid, total_mean(count, mean.t()).to(dtype), count.sum())
         else:
@@ -91,7 +95,7 @@ def _as_maps(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _present_classes(labels: Tensor, valid: Tensor, num_classes: int) -> Tensor:
     """(K,) classes to look at: on an accelerator all of them, as finding the present ones would wait for it."""
-    if labels.device.type != 'cpu':
+    if devices.waits(labels.device):
         return torch.arange(num_classes, device=labels.device)
     return torch.bincount(labels[valid].long(), minlength=num_classes).nonzero().squeeze(1)
 
@@ -128,36 +132,103 @@ def _mean_and_variance(maps: Tensor, onehot: Tensor, count: Tensor, with_varianc
     return mean, variance
 
 
-def centred_blocks(features: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Blocks of pixels of one class, around the mean of that class.
+def add_scatter(
+    matrices: Tensor | Sequence[Tensor],
+    features: Tensor,
+    labels: Tensor,
+    classes: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    ignore_index: int,
+    keep: Tensor | None = None,
+) -> None:
+    """Add the outer products of each class's pixels around its mean to its matrix, in place, without waiting.
 
     Args:
+        matrices: (K, A, A), or K views of (A, A); on an accelerator the tensor of all classes.
         features: (P, A) or (N, A, *spatial).
         labels: (P,) or (N, *spatial).
-        classes: (K,) ascending, the classes to look for.
+        classes: (K,) ascending, those of the matrices.
         mean: (C, A).
-
-    Yields:
-        A class, and (A, Q) differences of Q of its pixels; each class as often as its pixels ask for.
+        scale: (K,) factor of the sum of each class.
+        ignore_index: label of the pixels to leave out.
+        keep: scalar bool; nothing is added where it is False.
     """
     maps, labels = _as_maps(features, labels)
-    names = classes.tolist()
+    if isinstance(matrices, Tensor) and devices.waits(maps.device):
+        _add_blocks(matrices, maps, class_blocks(labels.flatten(), len(mean), ignore_index), mean, scale, keep)
+    elif keep is None or keep:
+        _add_class_by_class(matrices, maps, labels, classes, mean, scale)
+
+
+def _add_class_by_class(
+    matrices: Tensor | Sequence[Tensor], maps: Tensor, labels: Tensor, classes: Tensor, mean: Tensor, scale: Tensor
+) -> None:
+    """:func:`add_scatter` where the host knows how many pixels a class has: one product per class and image."""
     for image, image_labels in zip(maps, labels, strict=True):
-        # Pixels in the order of their classes; their numbers are the only thing that the host waits for.
         order = image_labels.argsort(stable=True)
         bounds = torch.searchsorted(image_labels[order].long(), torch.stack([classes, classes + 1])).tolist()
-        for label, first, end in zip(names, *bounds, strict=True):
+        for matrix, center, factor, first, end in zip(matrices, mean[classes], scale.tolist(), *bounds, strict=True):
             for pixels in order[first:end].split(PIXELS_PER_PRODUCT) if end > first else ():
-                yield label, image.index_select(1, pixels).to(mean.dtype).sub_(mean[label].unsqueeze(1))
+                centred = image.index_select(1, pixels).to(mean.dtype).sub_(center.unsqueeze(1))
+                matrix.addmm_(centred, centred.t(), alpha=factor)
 
 
-def _class_scatter(maps: Tensor, labels: Tensor, classes: Tensor, mean: Tensor) -> Tensor:
-    """(K, A, A) sums of outer products around the class means: one product per class and block of its pixels."""
-    scatter = mean.new_zeros(len(classes), mean.shape[1], mean.shape[1])
-    row = {label: index for index, label in enumerate(classes.tolist())}
-    for label, centred in centred_blocks(maps, labels, classes, mean):
-        scatter[row[label]].addmm_(centred, centred.t())
-    return scatter
+class ClassBlocks(NamedTuple):
+    """Pixels in B blocks of one class each, Q places a block.
+
+    Attributes:
+        pixel: (B, Q) which pixel a place holds.
+        valid: (B, Q) places that are used.
+        owner: (B,) class of each block.
+    """
+
+    pixel: Tensor
+    valid: Tensor
+    owner: Tensor
+
+
+def class_blocks(labels: Tensor, num_classes: int, ignore_index: int) -> ClassBlocks:
+    """Lay pixels out in blocks, whose number does not depend on the labels: a class of n has ceil(n / Q).
+
+    Those are P / Q + C together at most, and no more than P.
+
+    Args:
+        labels: (P,), each a class or ``ignore_index``.
+        num_classes: C.
+        ignore_index: label of the pixels to leave out.
+    """
+    pixels = len(labels)
+    size = min(MOST_IN_A_BLOCK, max(FEWEST_IN_A_BLOCK, pixels // num_classes))
+    labels = labels.long().masked_fill(labels == ignore_index, num_classes)
+    order = labels.argsort(stable=True)
+    count = labels.new_zeros(num_classes + 1).index_add_(0, labels, torch.ones_like(labels))[:num_classes]
+    blocks = (count + size - 1) // size
+    number = torch.arange(min(pixels, -(-pixels // size) + num_classes), device=labels.device)
+    owner = torch.searchsorted(blocks.cumsum(0), number, right=True).clamp_(max=num_classes - 1)
+    # Of each place: how many pixels of its class come before it.
+    before = (number - (blocks.cumsum(0) - blocks)[owner]).unsqueeze(1) * size
+    before = before + torch.arange(size, device=labels.device)
+    valid = before < count[owner].unsqueeze(1)
+    first = (count.cumsum(0) - count)[owner].unsqueeze(1)
+    return ClassBlocks(order[(first + before).masked_fill_(~valid, 0)], valid, owner)
+
+
+def _add_blocks(
+    matrices: Tensor, maps: Tensor, blocks: ClassBlocks, mean: Tensor, scale: Tensor, keep: Tensor | None
+) -> None:
+    """:func:`add_scatter` for matrices of all classes: products of some blocks at a time."""
+    pixels = maps.transpose(1, 2)
+    at_a_time = max(1, BYTES_OF_PRODUCTS // (matrices[0].numel() * matrices.element_size()))
+    for pixel, valid, owner in zip(*(part.split(at_a_time) for part in blocks), strict=True):
+        centred = pixels[pixel // pixels.shape[1], pixel % pixels.shape[1]].to(mean.dtype)
+        used = valid if keep is None else valid & keep
+        centred = torch.where(used.unsqueeze(2), centred - mean[owner].unsqueeze(1), 0)
+        products = torch.bmm(centred.mT, centred).flatten(1)
+        # Blocks of a class are added up before, so that no two sums meet in a matrix: deterministic.
+        same = owner.unsqueeze(1) == owner
+        is_first = ~same.tril(-1).any(1, keepdim=True)
+        matrices.flatten(1).index_add_(0, owner, (same & is_first) * scale[owner].to(mean.dtype) @ products)
 
 
 def _total_covariance(maps: Tensor, valid: Tensor, centre: Tensor, count: Tensor) -> Tensor:
@@ -212,7 +283,7 @@ def pool_over_ranks(batch: ClassMoments, running_count: Tensor, running_mean: Te
         spread = torch.outer(all_offset, all_offset)
         covariance = (_square(second[0] / total, len(all_offset)) - spread).to(dtype).unsqueeze(0)
     elif kind == 'full':
-        classes = count.nonzero().squeeze(1)
+        classes = batch.classes if devices.waits(count.device) else count.nonzero().squeeze(1)
         covariance = _unpacked_matrices(second[0].view(len(count), -1), classes, count, offset, dtype)
     return ClassMoments(count.long(), mean.to(dtype), covariance, classes)
 
@@ -245,11 +316,16 @@ def _square(triangle: Tensor, size: int) -> Tensor:
     return triangle.index_select(0, places).view(size, size)
 
 
+def names_of(classes: Tensor, num_classes: int) -> Sequence[int]:
+    """Return the classes as numbers; where they are all, as on an accelerator, without looking at them."""
+    return range(num_classes) if len(classes) == num_classes else classes.tolist()
+
+
 def _packed_matrices(batch: ClassMoments, count: Tensor, offset: Tensor) -> Tensor:
     """The second moments of kind full for :func:`pool_over_ranks`: C upper triangles, one after the other."""
     size = batch.mean.shape[1]
     packed = count.new_zeros(len(count), size * (size + 1) // 2)
-    for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
+    for covariance, label in zip(batch.covariance, names_of(batch.classes, len(count)), strict=True):
         spread = covariance.double().addr_(offset[label], offset[label])
         packed[label] = _triangle(spread).mul_(count[label])
     return packed.flatten()
@@ -259,7 +335,7 @@ def _unpacked_matrices(packed: Tensor, classes: Tensor, count: Tensor, offset: T
     """(K, A, A) covariances of the classes present on any rank, from the summed triangles."""
     size = offset.shape[1]
     covariance = torch.empty(len(classes), size, size, dtype=dtype, device=packed.device)
-    for row, label in enumerate(classes.tolist()):
-        matrix = _square(packed[label].div_(count[label]), size)
+    for row, label in enumerate(names_of(classes, len(count))):
+        matrix = _square(packed[label].div_(count[label].clamp_min(1)), size)
         covariance[row] = matrix.addr_(offset[label], offset[label], alpha=-1)
     return covariance

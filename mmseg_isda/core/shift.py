@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import devices
 from .checks import check_strength
 from .precision import full_precision
 
@@ -81,7 +82,7 @@ def shift_table(
         count: (C,) how often each label will be looked up; the rows of others may be left zero.
         labels: in place of ``count``, the labels themselves; those out of range are ignored.
     """
-    if weight.device.type != 'cpu':  # To find the classes present would mean to wait for the device.
+    if devices.waits(weight.device):  # To find the classes present would mean to wait for the device.
         return statistics.shift(weight, strength)
     if count is None:
         count = torch.bincount(labels.flatten().clamp(0, len(weight)), minlength=len(weight))[: len(weight)]
@@ -105,7 +106,7 @@ def shift_of_vectors(
     valid = labels != ignore_index
     labels = labels.masked_fill(~valid, 0)
     is_full = statistics.covariance.dim() == 3 and len(statistics.covariance) > 1
-    if labels.device.type == 'cpu':
+    if not devices.waits(labels.device):
         classes, row = labels.unique(return_inverse=True)
         added = F.embedding(row, statistics.shift(weight, strength, classes))
     elif len(labels) < len(weight) and not is_full:

@@ -9,9 +9,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from . import devices
 from .checks import check_choice
 from .labels import check_labels
-from .moments import ClassMoments, centred_blocks, class_moments, pool_over_ranks, pooled_bytes, total_mean
+from .moments import (
+    ClassMoments,
+    add_scatter,
+    class_moments,
+    names_of,
+    pool_over_ranks,
+    pooled_bytes,
+    total_mean,
+)
 from .pooling import BatchGatherer, is_distributed
 from .precision import full_precision
 from .shift import logit_shift
@@ -131,7 +140,7 @@ class ClassCovariance(nn.Module):
                 check would have to wait, call :func:`~mmseg_isda.core.mask_invalid_labels` first).
         """
         self._check_batch(features, labels)
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             check_labels(labels, self.num_classes, ignore_index)
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
@@ -146,7 +155,7 @@ class ClassCovariance(nn.Module):
         counts = batch.count if counts is None else counts
         if pooled:
             batch = pool_over_ranks(batch, self.count, self.mean, self.kind)
-        self._merge(batch, (features, labels) if direct else None)
+        self._merge(batch, (features, labels, ignore_index) if direct else None)
         return counts
 
     def _gathers(self, features: Tensor) -> bool:
@@ -177,12 +186,12 @@ class ClassCovariance(nn.Module):
         if labels.is_floating_point():
             raise TypeError(f'labels must be integers, got {labels.dtype}')
 
-    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor] | None = None) -> None:
+    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor, int] | None = None) -> None:
         """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound.
 
         Args:
             batch: the moments.
-            pixels: features and labels, where ``batch`` has variances in place of full matrices.
+            pixels: features, labels and the label to ignore, where ``batch`` has variances in place of full matrices.
         """
         sound = self._is_sound(batch)
         self.num_skipped += (~sound).to(torch.int64)
@@ -197,8 +206,8 @@ class ClassCovariance(nn.Module):
             self._mix(
                 gain_of_all, torch.where(sound, batch.covariance, 0), torch.outer(shift, shift)[None].to(delta.dtype)
             )
-        elif self.kind == 'full' and sound:
-            self._mix_matrices(gain, batch, delta, pixels)
+        elif self.kind == 'full':
+            self._mix_matrices(gain, batch._replace(count=count), sound, delta, pixels)
         self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
         self.count += count
 
@@ -219,20 +228,26 @@ class ClassCovariance(nn.Module):
         self.covariance += share * (batch_covariance - self.covariance) + weight * between
 
     def _mix_matrices(
-        self, gain: _Gain, batch: ClassMoments, delta: Tensor, pixels: tuple[Tensor, Tensor] | None
+        self, gain: _Gain, batch: ClassMoments, sound: Tensor, delta: Tensor, pixels: tuple[Tensor, Tensor, int] | None
     ) -> None:
-        """Touches the matrices of the classes present and makes no other of their size."""
-        count, share, weight = batch.count.tolist(), gain.share.tolist(), gain.between.tolist()
-        for label in filter(count.__getitem__, range(self.num_classes)):
-            own = self.covariance[label].mul_(1 - share[label])
-            own.addr_(delta[label], delta[label], alpha=weight[label])
-        if pixels is None:
-            for covariance, label in zip(batch.covariance, batch.classes.tolist(), strict=True):
-                self.covariance[label].add_(covariance, alpha=share[label])
-            return
+        """Touch the matrices of the classes looked at, and make no other of their size; a share of 0 changes none."""
+        share, step = gain.share.to(delta.dtype), gain.between.unsqueeze(1).to(delta.dtype) * delta
+        names = names_of(batch.classes, self.num_classes)
+        matrices: Tensor | list[Tensor] = self.covariance
         with full_precision(delta.device):
-            for label, centred in centred_blocks(*pixels, batch.classes, batch.mean):
-                self.covariance[label].addmm_(centred, centred.t(), alpha=share[label] / count[label])
+            if len(names) == self.num_classes:
+                self.covariance.mul_((1 - share).view(-1, 1, 1)).baddbmm_(step.unsqueeze(2), delta.unsqueeze(1))
+            else:
+                matrices = [self.covariance[label] for label in names]
+                for matrix, label in zip(matrices, names, strict=True):
+                    matrix.mul_(1 - share[label]).addr_(step[label], delta[label])
+            if pixels is None:
+                for matrix, label, covariance in zip(matrices, names, batch.covariance, strict=True):
+                    matrix.addcmul_(torch.where(sound, covariance, 0), share[label])
+                return
+            features, labels, ignore_index = pixels
+            scale = (gain.share / batch.count.clamp_min(1))[batch.classes]
+            add_scatter(matrices, features, labels, batch.classes, batch.mean, scale, ignore_index, sound)
 
     def shift(self, weight: Tensor, strength: float | Tensor, classes: Tensor | None = None) -> Tensor:
         """Return the shift table of Eq. 7 for these covariances, see :func:`~mmseg_isda.core.logit_shift`.

@@ -47,7 +47,7 @@ class ISDAHook(Hook):
         if any(True for _ in tapped_losses(model)):
             self._bind(runner, model)
         else:
-            runner.logger.warning('ISDAHook found no ISDA loss in the model: training goes on without ISDA.')
+            runner.logger.info('ISDAHook found no ISDA loss in the model: training goes on without ISDA.')
 
     def _bind(self, runner, model: nn.Module) -> None:
         known = set(map(id, self._losses.values()))

@@ -10,26 +10,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import ClassCovariance, ClassifierPass, ClassifierTap, mask_invalid_labels, new_statistics
+from ..core import ClassCovariance, ClassifierPass, ClassifierTap, devices, mask_invalid_labels, new_statistics
 from ..core.checks import check_choice, check_lambda
 from ..core.labels import raise_invalid_label
 from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
 
 
-def refuse_unknown_options(loss: type, unknown: Mapping[str, Any]) -> None:
+def refuse_unknown_options(loss: type, given: Mapping[str, Any]) -> None:
     """Raise for an unknown option and suggest the closest match.
 
+    Args:
+        loss: the class that was given the options.
+        given: what its own signature does not name.
+
     Raises:
-        TypeError: if ``unknown`` is not empty.
+        TypeError: if an option is unknown.
     """
-    if not unknown:
+    options = option_names(loss)
+    name = next((name for name in given if name not in options), None)
+    if name is None:
         return
-    options = [name for name in signature(loss).parameters if name != 'unknown']
-    name = next(iter(unknown))
     near = get_close_matches(name, options, 1)
     advice = f'did you mean {near[0]!r}? ' if near else ''
     raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
+
+
+def option_names(kind: type) -> list[str]:
+    """Return the options of a class: those of its signature and of the class ``options_from`` that takes the rest."""
+    names = [
+        parameter.name
+        for parameter in signature(kind.__init__).parameters.values()
+        if parameter.name not in ('self', 'owner') and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    more = getattr(kind, 'options_from', None)
+    return names if more is None else [*names, *option_names(more)]
 
 
 def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
@@ -46,7 +61,7 @@ class LabelGuard:
 
     def __call__(self, labels: Tensor, num_classes: int, ignore_index: int, owner: str) -> Tensor:
         """Return labels that cannot crash an accelerator; on the CPU, where a look-up names a bad one, unchanged."""
-        if labels.device.type == 'cpu':
+        if not devices.waits(labels.device):
             return labels
         self.check()  # of the last call, if no hook has asked since
         labels, suspect = mask_invalid_labels(labels, num_classes, ignore_index)

@@ -17,7 +17,7 @@ from ..errors import OptionError
 PARTS = ('chosen', 'rest')
 
 
-def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int) -> np.ndarray:
+def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int, *, option: str = 'num_images') -> np.ndarray:
     """Return the sorted indices of ``num_images`` items, equally many of each class.
 
     Where ``num_images`` is not a multiple of the number of classes, some classes, drawn at random, give one item more.
@@ -27,15 +27,14 @@ def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int) -> np
         labels: (N,) class of each item.
         num_images: items to choose.
         seed: of the choice.
+        option: what a message calls ``num_images``.
 
     Raises:
         OptionError: if nothing or everything would be chosen, or a class has too few items.
     """
     labels = np.asarray(labels)
     if not 0 < num_images < len(labels):
-        raise OptionError(
-            f'num_images must be between 1 and {len(labels) - 1} (the data set less one), got {num_images}'
-        )
+        raise OptionError(f'{option} must be between 1 and {len(labels) - 1} (all images but one), got {num_images}')
     random = np.random.RandomState(seed)  # its stream is frozen for all versions of NumPy, default_rng's is not
     classes, counts = np.unique(labels, return_counts=True)
     shares = np.full(len(classes), num_images // len(classes))
@@ -43,7 +42,7 @@ def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int) -> np
     chosen = []
     for label, count, share in zip(classes, counts, shares, strict=True):
         if share > count:
-            raise OptionError(f'num_images={num_images} takes {share} images of class {label}, which has {count}')
+            raise OptionError(f'{option}={num_images} takes {share} images of class {label}, which has {count}')
         chosen.append(random.permutation(np.flatnonzero(labels == label))[:share])
     return np.sort(np.concatenate(chosen))
 

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
+from ..core.checks import PLACEMENTS, check_choice
 from ..core.tap import map_size
 from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
 from .cross_entropy import HeadCrossEntropy
@@ -31,23 +32,18 @@ class ISDASegLoss(ISDALossBase):
             authors' program does; ``'label'``: every labeled pixel is shifted by its own label.
         schedule: of lambda: ``'iter'``, ``'epoch'`` or ``'constant'``.
         sync: pool the statistics across ranks; False keeps each process's own, as the authors' program does.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: weights of the classes, or a file that holds them (npy, json or yaml).
-        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
         loss_weight: factor of the loss.
         loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
-        avg_non_ignore: whether a mean leaves ignored pixels out.
         classifier: name of the classifier within the head.
-        align_corners: of the up-sampling of the logits; by default that of the head.
-        fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
-            fraction of the time and memory: ``'auto'``, where it pays, at present on the CPU; True; False. The results
-            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
-        use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
+        options: ``reduction``, ``class_weight``, ``avg_non_ignore``, ``label_smoothing``, ``align_corners``, ``fused``
+            and ``use_sigmoid`` of :class:`~mmseg_isda.segmentation.cross_entropy.HeadCrossEntropy`.
 
     Raises:
         TypeError: for an unknown option.
         ValueError: if an option is out of range.
     """
+
+    options_from = HeadCrossEntropy
 
     def __init__(
         self,
@@ -57,33 +53,18 @@ class ISDASegLoss(ISDALossBase):
         augment_at: str = 'feature',
         schedule: str = 'iter',
         sync: bool = True,
-        reduction: str = 'mean',
-        class_weight: list[float] | str | None = None,
-        label_smoothing: float = 0.0,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_isda',
-        avg_non_ignore: bool = False,
         classifier: str = 'conv_seg',
-        align_corners: bool | None = None,
-        fused: bool | str = 'auto',
-        use_sigmoid: bool = False,
-        **unknown: Any,
+        **options: Any,
     ) -> None:
-        refuse_unknown_options(ISDASegLoss, unknown)
+        refuse_unknown_options(ISDASegLoss, options)
+        check_choice('augment_at', augment_at, PLACEMENTS)
         super().__init__(
             lambda_0=lambda_0, covariance=covariance, rank=rank, schedule=schedule, sync=sync, classifier=classifier
         )
-        self.cross_entropy = HeadCrossEntropy(
-            ISDASegLoss,
-            reduction=reduction,
-            class_weight=class_weight,
-            avg_non_ignore=avg_non_ignore,
-            align_corners=align_corners,
-            fused=fused,
-            use_sigmoid=use_sigmoid,
-            augment_at=augment_at,
-            label_smoothing=label_smoothing,
-        )
+        self.cross_entropy = HeadCrossEntropy(ISDASegLoss, **options)
+        self.cross_entropy.augment_at = augment_at
         self.guard = self.cross_entropy.guard
         self.loss_weight, self._loss_name = loss_weight, loss_name
 
@@ -201,8 +182,7 @@ class FusedCrossEntropyLoss(nn.Module):
     the cost of the accuracy as well. Without either it is the plain loss, at its cost.
 
     Args:
-        reduction, class_weight, label_smoothing, loss_weight, loss_name, avg_non_ignore, classifier, align_corners,
-            fused, use_sigmoid: as in :class:`ISDASegLoss`.
+        loss_weight, loss_name, classifier, options: as in :class:`ISDASegLoss`.
 
     Raises:
         TypeError: for an unknown option.
@@ -210,33 +190,14 @@ class FusedCrossEntropyLoss(nn.Module):
     """
 
     plugin = 'mmseg_isda'
+    options_from = HeadCrossEntropy
 
     def __init__(
-        self,
-        reduction: str = 'mean',
-        class_weight: list[float] | str | None = None,
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
-        loss_name: str = 'loss_ce',
-        avg_non_ignore: bool = False,
-        classifier: str = 'conv_seg',
-        align_corners: bool | None = None,
-        fused: bool | str = 'auto',
-        use_sigmoid: bool = False,
-        **unknown: Any,
+        self, loss_weight: float = 1.0, loss_name: str = 'loss_ce', classifier: str = 'conv_seg', **options: Any
     ) -> None:
-        refuse_unknown_options(FusedCrossEntropyLoss, unknown)
+        refuse_unknown_options(FusedCrossEntropyLoss, options)
         super().__init__()
-        self.cross_entropy = HeadCrossEntropy(
-            FusedCrossEntropyLoss,
-            reduction=reduction,
-            class_weight=class_weight,
-            avg_non_ignore=avg_non_ignore,
-            align_corners=align_corners,
-            fused=fused,
-            use_sigmoid=use_sigmoid,
-            label_smoothing=label_smoothing,
-        )
+        self.cross_entropy = HeadCrossEntropy(FusedCrossEntropyLoss, **options)
         self.classifier, self.loss_weight, self._loss_name = classifier, loss_weight, loss_name
         self.tap: ClassifierTap | None = None
 

@@ -7,12 +7,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.integrate import quad
 from torch import Tensor
 
 from mmseg_isda.analysis import bound
 from mmseg_isda.core import ClassCovariance
 from mmseg_isda.core.explicit import explicit_cross_entropy, sample_directions
+
+quad = pytest.importorskip('scipy.integrate').quad
 
 
 def _case(num_classes: int, kind: str = 'full', size: int = 5) -> tuple[Tensor, Tensor, Tensor, ClassCovariance]:
@@ -34,12 +35,31 @@ def test_two_classes_agree_with_quadrature() -> None:
         difference = (weight[1 - label] - weight[label]).double()
         variance = strength * float(difference @ statistics.covariance[label].double() @ difference)
         margin = float(z[1 - label] - z[label])
-
-        def integrand(g: float, margin: float = margin, spread: float = variance**0.5) -> float:
-            return float(F.softplus(torch.tensor(margin + spread * g))) * math.exp(-g * g / 2) / math.sqrt(2 * math.pi)
-
-        exact = quad(integrand, -8, 8, limit=200)[0]
+        spread = variance**0.5
+        exact = quad(lambda g, m=margin, s=spread: _softplus(m + s * g) * _normal(g), -8, 8, limit=200)[0]
         assert abs(float(mean) - exact) < 5 * float(error.sqrt()) + 1e-6
+
+
+def test_gap_is_the_one_that_the_documents_name() -> None:
+    """To first order lambda/2 (p - e_y)' W Sigma W' (p - e_y): none where the network is right and sure."""
+    torch.manual_seed(1)
+    gram = torch.randn(2, 2, dtype=torch.float64)
+    gram, strength = gram @ gram.T, 1e-3
+    spread = float(strength * (gram[0, 0] + gram[1, 1] - 2 * gram[0, 1])) ** 0.5
+    for margin in (-2.0, 0.5, 3.0):  # logit of the wrong class minus that of the right one
+        expected = quad(lambda g, m=margin: _softplus(m + spread * g) * _normal(g), -8, 8, epsabs=1e-13)[0]
+        gap = _softplus(margin + spread**2 / 2) - expected
+        probability = torch.tensor([0.0, margin], dtype=torch.float64).softmax(0)
+        difference = probability - torch.tensor([1.0, 0.0], dtype=torch.float64)
+        assert gap == pytest.approx(float(strength / 2 * difference @ gram @ difference), rel=0.02)
+
+
+def _softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def _normal(g: float) -> float:
+    return math.exp(-g * g / 2) / math.sqrt(2 * math.pi)
 
 
 @pytest.mark.parametrize('kind', ['diagonal', 'full', 'shared', 'identity'])

@@ -46,11 +46,8 @@ def test_all_parts_on_the_cpu(tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     parts = json.loads((tmp_path / 'work_dirs/gpu/report.json').read_text())['parts']
     outcomes = {claim: verdict[0] for part in parts.values() for claim, verdict in part['verdicts'].items()}
-    assert {claim for claim, outcome in outcomes.items() if outcome == PASS} >= {
-        *values.CLAIMS,
-        'ranks',
-        'tests',
-    }
+    passed = {claim for claim, outcome in outcomes.items() if outcome == PASS}
+    assert passed >= {*values.CLAIMS, 'waits criterion', 'waits toolkits', 'waits iteration', 'ranks', 'tests'}
     assert FAIL not in outcomes.values()
 
 

@@ -15,7 +15,9 @@ from mmpretrain.structures import DataSample
 
 from mmseg_isda.classification.baselines import (
     CenterLossClsHead,
+    DistributionNetClsHead,
     DisturbLabelLoss,
+    GeneratedImagesPreprocessor,
     LargeMarginClsHead,
     LqLoss,
     SoftmaxFocalLoss,
@@ -23,6 +25,7 @@ from mmseg_isda.classification.baselines import (
 from mmseg_isda.classification.baselines.center_loss import center_distance
 from mmseg_isda.classification.baselines.disturb_label import disturbed
 from mmseg_isda.classification.baselines.large_margin import large_margin_logits
+from mmseg_isda.errors import MissingPathError
 from tests.classification import toy
 from tests.processes import run_ranks
 
@@ -32,7 +35,11 @@ LOSSES = {
     'SoftmaxFocalLoss': dict(alpha=0.5, gamma=1.0),
     'DisturbLabelLoss': dict(noise_rate=0.5),
 }
-HEADS = {'CenterLossClsHead': dict(center_weight=0.1), 'LargeMarginClsHead': dict(margin=3)}
+HEADS = {
+    'CenterLossClsHead': dict(center_weight=0.1),
+    'LargeMarginClsHead': dict(margin=3),
+    'DistributionNetClsHead': dict(num_samples=3),
+}
 
 
 def case(dtype=torch.float64):
@@ -212,6 +219,56 @@ def test_the_margin_is_blended_in_over_training_alone():
     assert head.state_dict()['num_iters'] == 4 and head.fc.bias is None
 
 
+def test_distribution_net_is_its_equation(monkeypatch):
+    """Guards a deviation taken for a variance, and samples that meet the labels of other images."""
+    init_default_scope('mmpretrain')
+    options = dict(num_samples=2, sample_weight=0.3, entropy_weight=0.5, entropy_margin=2.0)
+    head = DistributionNetClsHead(4, 6, loss=dict(type='CrossEntropyLoss'), **options).train()
+    torch.nn.init.normal_(head.log_variance.weight)
+    features, labels = torch.randn(3, 6), torch.tensor([2, 0, 3])
+    samples = [DataSample().set_gt_label(int(label)) for label in labels]
+    noise = torch.randn(2, 3, 6)
+    monkeypatch.setattr(torch, 'randn', lambda *size, **options: noise)
+    losses = head.loss((features,), samples)
+    plain, moved, entropies = [], [], []
+    for image, (feature, label) in enumerate(zip(features, labels.tolist(), strict=True)):
+        deviation = (head.log_variance(feature) / 2).exp()
+        plain.append(-head.fc(feature).log_softmax(0)[label])
+        moved += [-head.fc(feature + deviation * noise[m, image]).log_softmax(0)[label] for m in range(2)]
+        entropies.append(torch.distributions.Normal(0, deviation).entropy().mean())
+    torch.testing.assert_close(losses['loss'], torch.stack(plain).mean())
+    torch.testing.assert_close(losses['loss_samples'], 0.3 * torch.stack(moved).mean())
+    torch.testing.assert_close(losses['loss_entropy'], 0.5 * (2.0 - torch.stack(entropies).mean()))
+    assert set(head.eval().loss((features,), samples)) == {'loss'}
+
+
+def test_a_sixth_of_each_training_batch_is_generated(tmp_path):
+    """Guards images that meet the labels of others, a wrong scale, and a generator that is trained or saved."""
+
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return (labels.float() / 10 + 0 * noise[:, 0] + self.bias).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+
+    torch.jit.script(Flat()).save(str(tmp_path / 'generator.pt'))
+    options = dict(generator=str(tmp_path / 'generator.pt'), bounds=(0, 1), mean=[10.0] * 3, std=[5.0] * 3)
+    preprocessor = GeneratedImagesPreprocessor(**options, latent=3, num_classes=10)
+    images = torch.randint(256, (12, 3, 4, 4), dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(label) for label in (4, 7, *range(10))]
+    trained, plain = (preprocessor(dict(inputs=images, data_samples=samples), training) for training in (True, False))
+    torch.testing.assert_close(trained['inputs'][2:], plain['inputs'][2:])
+    torch.testing.assert_close(plain['inputs'], (images.float() - 10) / 5)
+    for image, label in zip(trained['inputs'][:2], (4, 7), strict=True):
+        torch.testing.assert_close(image, torch.full((3, 4, 4), (255 * label / 10 - 10) / 5))
+    assert not list(preprocessor.parameters()) and not preprocessor.state_dict()
+    with pytest.raises(MissingPathError, match=r'generator .*gone.pt does not exist'):
+        preprocessor.generator = str(tmp_path / 'gone.pt')
+        preprocessor(dict(inputs=images, data_samples=samples), True)
+
+
 @pytest.mark.parametrize('name', [*LOSSES, *HEADS, 'LabelSmoothLoss'])
 def test_a_network_trains_with_each(name, tmp_path):
     """Through a Runner: the loss goes down."""
@@ -232,6 +289,8 @@ def test_a_network_trains_with_each(name, tmp_path):
         (lambda: LqLoss(q=0), r'q must lie in \(0, 1\], got 0'),
         (lambda: SoftmaxFocalLoss(gamma=0.5), 'alpha must be above 0 and gamma 0, or 1 or more'),
         (lambda: DisturbLabelLoss(noise_rate=2), r'noise_rate must lie in \[0, 1\], got 2'),
+        (lambda: DistributionNetClsHead(4, 6, num_samples=0), 'num_samples must be at least 1, .* got 0'),
+        (lambda: GeneratedImagesPreprocessor('a.pt', share=2), r'share must lie in \[0, 1\], got 2'),
         (lambda: LqLoss(reduction='avg'), "reduction must be one of .* got 'avg'"),
         (lambda: CenterLossClsHead(4, 6, center_rate=2), 'center_rate lie in'),
         (lambda: LargeMarginClsHead(4, 6, margin=1.5), 'margin must be a whole number, 1 or more, got 1.5'),
@@ -258,7 +317,8 @@ def test_every_config_builds_and_takes_a_step(path):
     num_classes = 100 if 'cifar100' in path.stem else 10
     assert network.head.fc.out_features == num_classes
     labels = torch.tensor([0, num_classes - 1])
-    losses = network.head.loss((torch.randn(2, 64),), [DataSample().set_gt_label(label) for label in labels])
+    features = torch.randn(2, network.head.in_channels)
+    losses = network.head.loss((features,), [DataSample().set_gt_label(label) for label in labels])
     sum(losses.values()).backward()
     assert network.head.fc.weight.grad.any()
 

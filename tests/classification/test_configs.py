@@ -149,7 +149,7 @@ def test_builds_and_computes_a_loss(path):
     assert tuple(logits.shape) == (2, classes) and cfg.data_preprocessor.num_classes == classes
     cfg.model.head.in_channels = 8  # statistics of the real size take up to 400 MB
     head = MODELS.build(cfg.model.head).train()
-    losses = bind_isda_losses(head)
+    losses = bind_isda_losses(head) if '_isda' in path.stem else {}
     for loss in losses.values():
         loss.strength = 1.0
     samples = [DataSample().set_gt_label(label) for label in (0, 0, 1, 1)]

@@ -119,10 +119,12 @@ def test_a_validation_outside_training_is_none_of_its(tmp_path):
     runner.val()
 
 
-def test_training_by_iterations_is_refused(tmp_path):
-    loop = dict(type='IterBasedTrainLoop', max_iters=2)
-    with pytest.raises(ValueError, match='needs EpochBasedTrainLoop, got IterBasedTrainLoop'):
-        train(tmp_path, train_cfg=loop)
+def test_training_by_iterations_has_no_mean_but_a_warning(tmp_path):
+    """Guards configs by iterations that build on the runtime base, which cannot take out one default hook."""
+    loop = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=1)
+    runner, messages = train(tmp_path, train_cfg=loop)
+    assert any('IterBasedTrainLoop counts no epochs' in message for message in messages)
+    assert 'last_epochs_mean' not in runner.message_hub.runtime_info
 
 
 def test_no_epochs_are_refused():

@@ -28,7 +28,7 @@ from mmseg_isda.classification.networks.resnet import SEBasicBlock
 from mmseg_isda.classification.networks.shake_shake import SkewedShortcut, shake
 from mmseg_isda.classification.networks.wide_resnet import WideBlock
 
-MODEL_CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 # Features and millions of parameters of the whole classifier, as counted for the paper.
 NETWORKS = {
     'cifar_resnet32': (64, '0.467'),
@@ -51,7 +51,10 @@ NETWORKS = {
 
 
 def _config(name):
-    return copy.deepcopy(Config.fromfile(MODEL_CONFIGS / f'{name}.py').model)
+    folder, _, network = name.partition('_')
+    pattern = {'cifar': f'{network}_b*_cifar10.py', 'imagenet': f'{network}_8xb64_imagenet.py'}[folder]
+    (path,) = (CONFIGS / folder).glob(pattern)
+    return copy.deepcopy(Config.fromfile(path).model)
 
 
 def _build(name):
@@ -337,11 +340,25 @@ def test_idle_shortcuts_change_nothing_but_the_count():
 # --- mistakes --------------------------------------------------------------------------------------------------------
 
 
+def test_dropout_of_resnet_stands_before_the_second_convolution():
+    """Guards dropout in evaluation, and other names of the weights, which no checkpoint would fit."""
+    network, plain = CIFARResNet(depth=8, base_channels=2, dropout=0.5), CIFARResNet(depth=8, base_channels=2)
+    plain.load_state_dict(network.state_dict())
+    images, seen = torch.randn(2, 3, 8, 8), []
+    network.layer1[0].conv2.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    assert torch.equal(network.eval()(images)[0], plain.eval()(images)[0])
+    copy.deepcopy(network.train())(images)
+    network(images)
+    positive = [(inputs > 0).float().mean() for inputs in seen]
+    assert positive[1] == pytest.approx(0.5 * positive[0], rel=0.3)
+
+
 @pytest.mark.parametrize(
     ('kind', 'options', 'message'),
     [
         (CIFARResNet, dict(depth=34), 'depth must be 6 n .* got 34'),
         (CIFARResNet, dict(depth=2), 'depth must be 6 n .* got 2'),
+        (CIFARResNet, dict(depth=8, dropout=1.0), 'dropout must lie in .* got 1.0'),
         (CIFARSEResNet, dict(depth=20, se_ratio=0), 'se_ratio must be at least 1, got 0'),
         (CIFARResNeXt, dict(depth=50), 'depth must be 9 n .* got 50'),
         (CIFARDenseNet, dict(depth=121), 'depth must be 6 n .* got 121'),

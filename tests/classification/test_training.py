@@ -117,7 +117,7 @@ def test_features_that_are_not_finite_are_reported_once(tmp_path):
         runner.logger.addHandler(handler := logging.Handler())
         handler.emit = lambda record, messages=messages: messages.append(record.getMessage())
         runner.train()
-        assert len([m for m in messages if 'not finite' in m and 'head' in m]) == 1
+        assert len([m for m in messages if 'features were not finite' in m and 'head' in m]) == 1
         assert all(value.isfinite().all() for value in statistics(runner).values())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from mmseg_isda.commands import loading
@@ -38,3 +40,14 @@ def test_a_toolkit_whose_import_fails_is_named(prepare, monkeypatch):
     monkeypatch.setattr(loading.importlib, 'import_module', fail)
     with pytest.raises(OptionError, match=r'MMSegmentation is installed but .*MMCV==9'):
         prepare()
+
+
+def test_a_toolkit_that_a_config_imports_is_named(tmp_path, monkeypatch):
+    """MMEngine says which module of this package could not be imported, and not why."""
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'needs_mmdet.py').write_text('import mmdet\n')
+    imports = dict(imports=['needs_mmdet'], allow_failed_imports=False)
+    (tmp_path / 'config.py').write_text(f'custom_imports = {imports}\n')
+    with pytest.raises(OptionError, match='MMDetection is not installed'):
+        loading.load_config(tmp_path / 'config.py')

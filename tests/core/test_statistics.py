@@ -178,7 +178,7 @@ def test_the_branch_of_accelerators_agrees(kind, monkeypatch):
     batches = [batch(absent=(1,)), batch(absent=(0, 2))]
     for features, labels in batches:
         plain.update(features, labels)
-    monkeypatch.setattr('mmseg_isda.core.moments._present_classes', lambda labels, valid, count: torch.arange(count))
+    monkeypatch.setattr('mmseg_isda.core.devices.waits', lambda device: True)
     for features, labels in batches:
         other.update(features, labels)
     assert other.num_skipped == 0 and torch.equal(plain.count, other.count)

@@ -127,7 +127,7 @@ def test_what_goes_wrong_is_reported_once(tmp_path, fault, caplog):
     assert len(found) == 1 and 'reported once' in found[0]
 
 
-def test_a_model_without_an_isda_loss_trains_with_a_warning(tmp_path):
+def test_a_model_without_an_isda_loss_trains_and_the_log_says_so(tmp_path):
     runner = runner_of(tmp_path, nn.CrossEntropyLoss(), epochs=1)
     records = []
     handler = logging.Handler()

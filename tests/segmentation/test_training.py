@@ -125,7 +125,7 @@ def test_features_that_are_not_finite_are_reported_once(tmp_path, caplog):
     runner.logger.addHandler(handler := logging.Handler())
     handler.emit = lambda record: messages.append(record.getMessage())
     runner.train()
-    reports = [m for m in messages if 'not finite' in m and 'decode_head' in m]
+    reports = [m for m in messages if 'features were not finite' in m and 'decode_head' in m]
     assert len(reports) == 1
     assert all(value.isfinite().all() for value in statistics(runner).values())
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import torch.nn.functional as F
 from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock, ResLayer
 from mmpretrain.models.utils import SELayer
 from mmpretrain.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .initialisation import conv_init
@@ -27,16 +29,23 @@ class CIFARResNet(ResNet_CIFAR):
         depth: 6 n + 2, with n blocks in each stage: 20, 32, 44, 56, 110 and so on.
         base_channels: channels of the stem and of the first stage.
         out_indices: stages whose maps are returned.
+        dropout: rate of the dropout before the second convolution of each block, as in Wide-ResNet.
         **kwargs: what `ResNet_CIFAR` takes (`in_channels`, `norm_cfg`, `frozen_stages`, ...).
 
     Raises:
-        ValueError: if there is no network of this depth.
+        ValueError: if there is no network of this depth, or `dropout` is out of range.
     """
 
     block_type: type[BasicBlock] = BasicBlock
 
     def __init__(
-        self, depth: int, *, base_channels: int = 16, out_indices: Sequence[int] = (2,), **kwargs: Any
+        self,
+        depth: int,
+        *,
+        base_channels: int = 16,
+        out_indices: Sequence[int] = (2,),
+        dropout: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
@@ -52,6 +61,16 @@ class CIFARResNet(ResNet_CIFAR):
             init_cfg=conv_init(),
         )
         super().__init__(depth, base_channels=base_channels, out_indices=out_indices, **{**settings, **kwargs})
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must lie in [0, 1), got {dropout}')
+        for block in self.modules():
+            if isinstance(block, BasicBlock) and dropout:
+                # A hook, so that the names of the weights stay.
+                block.conv2.register_forward_pre_hook(partial(_drop, rate=dropout))
+
+
+def _drop(module: nn.Module, inputs: tuple[Tensor], *, rate: float) -> Tensor:
+    return F.dropout(inputs[0], rate, module.training)
 
 
 class SEBasicBlock(BasicBlock):

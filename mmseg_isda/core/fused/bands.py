@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import devices
 from ..labels import check_labels, resize_labels
 
 LOG2_E = 1 / math.log(2)
@@ -49,11 +50,6 @@ def compute_dtype(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _waits(device: torch.device) -> bool:
-    """Whether a branch on a tensor's values would wait for the device."""
-    return device.type != 'cpu'
-
-
 class _Axis(NamedTuple):
     """Interpolation along one axis: row i of ``matrix`` (out, in) is zero outside [first[i], end[i])."""
 
@@ -82,7 +78,7 @@ class _Lookup:
     def __init__(self, index: Tensor, table: Tensor) -> None:
         num_rows = len(table)
         self.index, self.table, self.one_hot = index, table, None
-        if _waits(index.device):
+        if devices.waits(index.device):
             self.present = torch.arange(num_rows, device=index.device)
         else:
             self.present = torch.bincount(index.flatten(), minlength=num_rows).nonzero().squeeze(1)
@@ -132,7 +128,7 @@ class BandedPass:
     ) -> None:
         self.logits, self.labels, self.weight, self.class_weight = logits, labels, weight, class_weight
         self.settings, self.wanted = settings, wanted
-        self.waits = _waits(logits.device)
+        self.waits = devices.waits(logits.device)
         self.num_classes = classes = logits.shape[1]
         self.class_weight_sum = classes if class_weight is None else class_weight.sum()
         new: dict[str, Any] = {'dtype': compute_dtype(logits), 'device': logits.device}

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from mmseg_isda.core.fused import bands
 from tests.core.fused.cases import check, make_case
 
 
@@ -57,7 +56,7 @@ def test_shift_gradient_of_many_pixels_keeps_float32_accuracy(classes):
 
 def test_lookup_in_the_way_of_an_accelerator(monkeypatch):
     """Guards the one-hot product over all rows and the unconditional maximum, which no CPU would take by itself."""
-    monkeypatch.setattr(bands, '_waits', lambda device: True)
+    monkeypatch.setattr('mmseg_isda.core.devices.waits', lambda device: True)
     for augment_at in ('feature', 'label'):
         case, weights = make_case(classes=60)
         check(case, 2e-14, 5000, align_corners=True, augment_at=augment_at, **weights)

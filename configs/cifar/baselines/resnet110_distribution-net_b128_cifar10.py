@@ -1,0 +1,3 @@
+_base_ = '../resnet110_b128_cifar10.py'
+
+model = dict(head=dict(type='DistributionNetClsHead'))

@@ -1,0 +1,3 @@
+_base_ = '../wrn-28-10_b128_cifar10.py'
+
+model = dict(head=dict(loss=dict(type='SoftmaxFocalLoss', alpha=0.5, gamma=1.0)))

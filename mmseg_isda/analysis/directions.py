@@ -1,0 +1,159 @@
+"""What the directions mean that ISDA augments along: the images nearest to a feature that was moved along them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from .collect import Sample
+from .pictures import COLORS, show_image
+from .sources import Case, add_source_options, load_cases
+from .trained import image_of, patch_of
+
+CONTROLS = ('not moved', 'random direction')
+
+
+class Moves(NamedTuple):
+    """Steps away from features of one class.
+
+    Attributes:
+        names: K names; the controls are the first and the last.
+        steps: (K, A).
+    """
+
+    names: list[str]
+    steps: Tensor
+
+
+def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None) -> Moves:
+    """Return steps along the leading directions of a covariance, both ways, between two controls.
+
+    Args:
+        matrix: (A, A) covariance of a class.
+        count: directions.
+        scale: length of the steps, in standard deviations along the direction.
+        generator: of the random direction, whose length is the mean of the others.
+    """
+    values, vectors = torch.linalg.eigh(matrix.double())
+    count = min(count, len(matrix))
+    leading = scale * (vectors[:, -count:] * values[-count:].clamp_min(0).sqrt()).T.flip(0)
+    random = torch.randn(len(matrix), dtype=torch.float64, generator=generator)
+    random *= leading.norm(dim=1).mean() / random.norm()
+    steps = [torch.zeros_like(random), *(sign * step for step in leading for sign in (1, -1)), random]
+    names = [f'direction {k} {sign}' for k in range(1, count + 1) for sign in ('+', '-')]
+    return Moves([CONTROLS[0], *names, CONTROLS[1]], torch.stack(steps).float())
+
+
+def nearest(sample: Sample, source: int, places: Tensor, count: int) -> Tensor:
+    """Return the features nearest to some places, not counting the pixels of the image that the places come from.
+
+    Args:
+        sample: where to look.
+        source: the feature that was moved.
+        places: (K, A).
+        count: neighbors of each place.
+
+    Returns:
+        (K, count) indices into the sample, the nearest first.
+    """
+    distance = torch.cdist(places, sample.features)
+    distance[:, sample.image == sample.image[source]] = math.inf
+    return distance.topk(count, largest=False).indices
+
+
+def measure(
+    case: Case, *, directions: int, scale: float, neighbors: int, sources: int, generator: torch.Generator
+) -> tuple[dict[str, Any], dict[int, tuple[int, Moves, Tensor]]]:
+    """Move features of every class, and look for their neighbors.
+
+    Returns:
+        For each move the mean share of neighbors of the same class, and of those that the feature has where it is;
+        and of each class one feature, its moves and neighbors, to be drawn.
+    """
+    trained, sample = case.trained.needs_statistics(), case.sample
+    shown, same, stayed = {}, [], []
+    for label in sample.classes:
+        matrix = trained.statistics.matrices(torch.tensor([label]))[0]
+        moves = moves_of(matrix, count=directions, scale=scale, generator=generator)
+        own = (sample.labels == label).nonzero().squeeze(1)
+        for source in own[torch.randperm(len(own), generator=generator)[:sources]].tolist():
+            found = nearest(sample, source, sample.features[source] + moves.steps, neighbors)
+            shown.setdefault(label, (source, moves, found))
+            same.append((sample.labels[found] == label).float().mean(1))
+            stayed.append(torch.isin(found, found[0]).float().mean(1))
+    rows = zip(moves.names, torch.stack(same).mean(0).tolist(), torch.stack(stayed).mean(0).tolist(), strict=True)
+    shares = {name: dict(same_class=own, neighbors_that_stay=kept) for name, own, kept in rows}
+    return dict(checkpoint=str(trained.path), scale=scale, features_moved=len(same), moves=shares), shown
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``directions``."""
+    add_source_options(parser, split='train', per_class=500)
+    parser.add_argument('--directions', type=int, default=2, help='leading directions of each class (2)')
+    parser.add_argument('--scale', type=float, default=2, help='length of a step in standard deviations (2)')
+    parser.add_argument('--neighbors', type=int, default=5, help='images to show of each step (5)')
+    parser.add_argument('--moved', type=int, default=50, help='features to move of each class (50)')
+    parser.add_argument('--shown', type=int, default=4, help='classes to draw (4)')
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
+    """Measure one checkpoint and draw a feature of some classes."""
+    case = next(load_cases(args))
+    numbers, shown = measure(
+        case,
+        directions=args.directions,
+        scale=args.scale,
+        neighbors=args.neighbors,
+        sources=args.moved,
+        generator=torch.Generator().manual_seed(args.seed),
+    )
+    return numbers, draw(case, numbers, dict(list(shown.items())[: args.shown]))
+
+
+def draw(case: Case, numbers: dict[str, Any], shown: dict[int, tuple[int, Moves, Tensor]]) -> Figure:
+    """Draw one block for each class: a row for each step, its neighbors in it."""
+    rows, columns = next(iter(shown.values()))[2].shape
+    across = min(2, len(shown))
+    down = math.ceil(len(shown) / across)
+    size = (across * (1.7 + 0.65 * columns) + 1, down * (0.72 * rows + 0.5) + 0.5)
+    figure = Figure(figsize=size, layout='constrained')
+    blocks = figure.subfigures(down, across, squeeze=False, wspace=0.06, hspace=0.04).flat
+    for block, (label, (source, moves, found)) in zip(blocks, shown.items(), strict=False):
+        _draw_block(block, case, label, source, moves, found)
+    first, random = (numbers['moves'][name] for name in ('direction 1 +', CONTROLS[1]))
+    figure.supxlabel(
+        f'Over {numbers["features_moved"]} features: along direction 1, {100 * first["neighbors_that_stay"]:.0f} % of '
+        f'the neighbors stay and {100 * first["same_class"]:.0f} % are of the class; along a random direction, '
+        f'{100 * random["neighbors_that_stay"]:.0f} % and {100 * random["same_class"]:.0f} %.',
+        fontsize=9,
+    )
+    return figure
+
+
+def _draw_block(block: SubFigure, case: Case, label: int, source: int, moves: Moves, found: Tensor) -> None:
+    block.suptitle(f'{case.names[label]}: a feature (left) and its nearest neighbors', fontsize=10)
+    axes = block.subplots(len(found), found.shape[1] + 1, squeeze=False)
+    for row, name in enumerate(moves.names):
+        color = '#555555' if name in CONTROLS else COLORS[0]
+        axes[row, 0].set(xticks=[], yticks=[], frame_on=row == 0)
+        if row == 0:
+            show_image(axes[row, 0], picture_of(case, source))
+        axes[row, 0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=8, color=color)
+        for place, index in zip(axes[row, 1:], found[row].tolist(), strict=True):
+            other = int(case.sample.labels[index])
+            note, color = ('', 'black') if other == label else (case.names[other], COLORS[1])
+            show_image(place, picture_of(case, index), note, color=color)
+
+
+def picture_of(case: Case, index: int) -> np.ndarray:
+    """Return the image of a feature; of a pixel's feature the patch around it."""
+    sample = case.sample
+    image = image_of(case.dataset, int(sample.image[index]), case.trained.cfg)
+    is_pixel = 'gt_sem_seg' in case.dataset[int(sample.image[index])]['data_samples']
+    return patch_of(image, sample.position[index].tolist()) if is_pixel else image

@@ -1,0 +1,176 @@
+"""t-SNE of the features (Fig. 8), with augmented features on the map of the real ones."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..core.explicit import sample_directions
+from .pictures import color_and_marker
+from .sources import Case, add_source_options, load_cases
+
+NEIGHBORS = 10
+NAMES_AT_MOST = 49
+
+
+def embed(
+    features: np.ndarray, extra: np.ndarray, *, perplexity: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Place features on a plane by t-SNE, and further ones on the same plane.
+
+    openTSNE places the further ones on the finished map, which they do not change. Without it, scikit-learn makes one
+    map of all.
+
+    Args:
+        features: (N, A).
+        extra: (M, A), may be empty.
+        perplexity: about how many neighbors count; at most a third of N.
+        seed: of the optimization.
+
+    Returns:
+        (N, 2), (M, 2) and the name of the library.
+    """
+    perplexity = min(perplexity, (len(features) - 1) / 3)
+    try:
+        from openTSNE import TSNE
+    except ImportError:
+        from sklearn.manifold import TSNE
+
+        points = TSNE(perplexity=perplexity, random_state=seed).fit_transform(np.concatenate([features, extra]))
+        return points[: len(features)], points[len(features) :], 'scikit-learn'
+    fitted = TSNE(perplexity=perplexity, random_state=seed, n_jobs=torch.get_num_threads()).fit(features)
+    placed = np.asarray(fitted.transform(extra)) if len(extra) else np.zeros((0, 2))
+    return np.asarray(fitted), placed, 'openTSNE'
+
+
+def neighbor_purity(features: Tensor, labels: Tensor, count: int = NEIGHBORS) -> float:
+    """Return the share of each feature's nearest neighbors that have its label, averaged.
+
+    Args:
+        features: (N, A).
+        labels: (N,).
+        count: neighbors of each.
+    """
+    count = min(count, len(features) - 1)
+    shares = []
+    for start in range(0, len(features), 512):
+        part = slice(start, start + 512)
+        distance = torch.cdist(features[part], features)
+        distance[torch.arange(len(distance)), torch.arange(len(distance)) + start] = math.inf
+        nearest = distance.topk(count, largest=False).indices
+        shares.append((labels[nearest] == labels[part, None]).float().mean(1))
+    return float(torch.cat(shares).mean())
+
+
+def spread_ratio(features: Tensor, labels: Tensor) -> float:
+    """Return the variance within the classes over that between their means: the smaller, the tighter the clusters."""
+    means = torch.stack([features[labels == label].mean(0) for label in labels.unique()])
+    counts = torch.stack([(labels == label).sum() for label in labels.unique()]).to(features.dtype)
+    own = means[torch.bucketize(labels, labels.unique())]
+    between = (counts[:, None] * (means - features.mean(0)).square()).sum() / len(features)
+    return float((features - own).square().sum(1).mean() / between)
+
+
+def augment(case: Case, per_class: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Augment one feature of each class as ISDA does (Eq. 4).
+
+    Args:
+        case: with the statistics and lambda of its checkpoint.
+        per_class: augmented copies of each.
+        generator: of the choice and the directions.
+
+    Returns:
+        (K,) chosen features, by their place in the sample; (K * per_class, A) copies; (K * per_class,) labels.
+    """
+    trained, sample = case.trained.needs_statistics(), case.sample
+    order = torch.randperm(len(sample), generator=generator)
+    chosen = torch.stack([order[sample.labels[order] == label][0] for label in sample.classes])
+    labels = sample.labels[chosen]
+    directions = sample_directions(trained.statistics, labels, per_class, generator=generator)
+    copies = sample.features[chosen].unsqueeze(1) + trained.strength**0.5 * directions
+    return chosen, copies.flatten(0, 1), labels.repeat_interleave(per_class)
+
+
+def measure(case: Case, *, augmented: int, perplexity: float, seed: int) -> dict[str, Any]:
+    """Return the map of a checkpoint's features and how well the classes are apart in all dimensions."""
+    trained, sample = case.trained, case.sample
+    chosen, copies, labels = torch.zeros(0, dtype=torch.int64), sample.features[:0], sample.labels[:0]
+    if augmented and trained.statistics is not None:
+        chosen, copies, labels = augment(case, augmented, generator=torch.Generator().manual_seed(seed))
+    points, placed, library = embed(sample.features.numpy(), copies.numpy(), perplexity=perplexity, seed=seed)
+    kept = (copies @ trained.weight.T + trained.bias).argmax(1) == labels
+    return dict(
+        checkpoint=str(trained.path),
+        accuracy_percent=100 * float((sample.logits.argmax(1) == sample.labels).float().mean()),
+        neighbor_purity=neighbor_purity(sample.features, sample.labels),
+        spread_within_over_between=spread_ratio(sample.features, sample.labels),
+        augmented_that_keep_their_class=float(kept.float().mean()) if len(labels) else None,
+        library=library,
+        names=case.names,
+        points=points,
+        labels=sample.labels,
+        chosen=chosen,
+        augmented_points=placed,
+        augmented_labels=labels,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``features``."""
+    add_source_options(parser, split='val', per_class=100)
+    parser.add_argument('--perplexity', type=float, default=30, help='of t-SNE: about how many neighbors count (30)')
+    parser.add_argument('--augmented', type=int, default=20, help='augmented copies of a feature of each class (20)')
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
+    """Measure and draw each checkpoint, side by side."""
+    options = dict(augmented=args.augmented, perplexity=args.perplexity, seed=args.seed)
+    maps = [measure(case, **options) for case in load_cases(args)]
+    return dict(maps=maps), draw(maps)
+
+
+def draw(maps: Sequence[dict[str, Any]]) -> Figure:
+    """Draw what :func:`measure` returned of each checkpoint."""
+    figure = Figure(figsize=(5.2 * len(maps) + 1.2, 5.4))
+    for axes, entry in zip(np.atleast_1d(figure.subplots(1, len(maps))), maps, strict=True):
+        _draw_map(axes, entry)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    if len(names) <= NAMES_AT_MOST:
+        figure.legend(handles, names, loc='outside right center', markerscale=2, fontsize=9)
+    return figure
+
+
+def _draw_map(axes: Axes, entry: dict[str, Any]) -> None:
+    for label in sorted(set(entry['labels'].tolist())):
+        color, marker = color_and_marker(label)
+        own = entry['points'][entry['labels'] == label]
+        axes.scatter(*own.T, s=12, color=color, marker=marker, alpha=0.6, lw=0, label=entry['names'][label])
+    for color, marker, place, copies in _stars(entry):
+        axes.scatter(*copies.T, s=26, color=color, marker='x', lw=1.1)
+        axes.scatter(*place, s=90, color=color, marker=marker, edgecolor='black', lw=1.5, zorder=3)
+    axes.set(xticks=[], yticks=[], title=_title(entry))
+    axes.grid(False)
+    axes.set_aspect('equal', 'datalim')
+    if len(entry['chosen']):
+        axes.set_xlabel('large: a feature; crosses: its augmented copies', fontsize=9)
+
+
+def _stars(entry: dict[str, Any]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Color, marker and place of each augmented feature, and the places of its copies."""
+    for index in entry['chosen'].tolist():
+        label = int(entry['labels'][index])
+        copies = entry['augmented_points'][entry['augmented_labels'] == label]
+        yield (*color_and_marker(label), entry['points'][index], copies)
+
+
+def _title(entry: dict[str, Any]) -> str:
+    parts = entry['checkpoint'].split('/')[-2:]
+    return f'{"/".join(parts)}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class'

@@ -1,0 +1,94 @@
+"""A generator and a classifier of images as the two functions that the reverse mapping is made of."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .collect import passes_of
+from .trained import Trained
+
+
+def load_generator(source: str) -> Callable[[Tensor], Tensor]:
+    """Load a generator from a TorchScript file, or import it: ``package.module:name``.
+
+    Raises:
+        OptionError: if there is neither.
+    """
+    if Path(source).is_file():
+        try:
+            return torch.jit.load(source, map_location='cpu').eval()
+        except RuntimeError as error:
+            raise OptionError(f'--generator {source} is no TorchScript file: {str(error).splitlines()[0]}') from error
+    module, _, name = source.partition(':')
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise OptionError(
+            f'--generator {source}: there is no such file, nor such a callable ({error}); name a TorchScript file, '
+            f'such as the generator.pt of a WGAN config, or package.module:name'
+        ) from error
+
+
+def check_generator(generator: Callable[[Tensor], Tensor], latent: int, shape: tuple[int, ...], source: str) -> None:
+    """Raise OptionError if a generator does not make images of a shape from inputs of a size."""
+    try:
+        with torch.no_grad():
+            made = tuple(generator(torch.randn(2, latent)).shape[1:])
+    except (RuntimeError, TypeError) as error:
+        raise OptionError(
+            f'--generator {source} does not take inputs (N, {latent}): give their size by --latent '
+            f'({str(error).strip().splitlines()[-1]})'
+        ) from error
+    if made != tuple(shape):
+        raise OptionError(f'--generator {source} makes images of {made}, but those of the data set are {tuple(shape)}')
+
+
+@contextmanager
+def functions_of(
+    trained: Trained, generator: Callable[[Tensor], Tensor], bounds: tuple[float, float]
+) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
+    """Yield ``render`` and ``encode`` for :func:`invert`, with frozen networks on one device.
+
+    Args:
+        trained: the classifier of images.
+        generator: from standardized inputs to images.
+        bounds: of the generator's pixels, black and white.
+    """
+    device = trained.classifier.weight.device
+    for network in (trained.model, generator):
+        if isinstance(network, nn.Module):
+            for parameter in network.to(device).parameters():  # TorchScript has no Module.requires_grad_
+                parameter.requires_grad_(False)
+    low, high = bounds
+
+    def render(inputs: Tensor) -> Tensor:
+        return to_network(trained, 255 * (generator(inputs) - low) / (high - low))
+
+    with passes_of(trained.classifier) as passed:
+
+        def encode(images: Tensor) -> Tensor:
+            trained.model(images, mode='tensor')
+            return passed.pop()[0].flatten(1)
+
+        yield render, encode
+
+
+def to_network(trained: Trained, images: Tensor) -> Tensor:
+    """Return (N, channels, H, W) images of 0 to 255 as the network gets them."""
+    return trained.model.data_preprocessor(dict(inputs=images, data_samples=None), False)['inputs']
+
+
+def to_pixels(trained: Trained, images: Tensor) -> Tensor:
+    """Return images that a network gets as 0 to 255 again."""
+    preprocessor = trained.model.data_preprocessor
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return images
+    images = images * preprocessor.std + preprocessor.mean
+    return images.flip(1) if getattr(preprocessor, 'to_rgb', False) and images.shape[1] == 3 else images
