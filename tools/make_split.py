@@ -33,7 +33,7 @@ def of_config(args: argparse.Namespace) -> list[Path]:
     from mmengine.registry import init_default_scope
 
     from mmseg_isda.classification.semi.data import make_splits
-    from mmseg_isda.commands.launch import load_config
+    from mmseg_isda.commands.loading import load_config
 
     cfg = load_config(args.source)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
