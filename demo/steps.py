@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mmseg_isda.commands.outcome import run_command
+from mmseg_isda.commands.outcome import exit_on_sigterm, run_command
 from mmseg_isda.errors import InterruptionError, UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -123,7 +122,6 @@ def _parse(line: str) -> dict:
 
 def run_demo(main: Callable[[], None]) -> int:
     """Run a demo and return its exit status; say how to go on where it is stopped."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it has started ends as well
 
     def run() -> None:
         try:
@@ -131,4 +129,5 @@ def run_demo(main: Callable[[], None]) -> int:
         except KeyboardInterrupt as error:
             raise InterruptionError('stopped; the same command goes on from here') from error
 
-    return run_command(run)
+    with exit_on_sigterm():
+        return run_command(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -29,6 +30,16 @@ PACKAGE = Path(__file__).parents[1]
 SHOW_TRACEBACK = 'MMSEG_ISDA_TRACEBACK'
 BUILDER = os.path.join('mmengine', 'registry', 'build_functions.py')
 RUNNER = os.path.join('mmengine', 'runner', 'runner.py')
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Leave by ``SystemExit`` when the process is told to end, so that what it has started ends as well."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def run_command(main: Callable[[], Any]) -> int:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import math
 import os
 import queue
-import signal
 import statistics
-import sys
 import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +26,7 @@ from ..errors import InterruptionError, OptionError, UserError
 from . import runs
 from .arguments import add_config_arguments
 from .comparison import Scoring, choose, compare, draw, table
+from .outcome import exit_on_sigterm
 from .records import write_json
 from .runs import Outcome, Run, Variant
 from .train import add_hold_out_arguments
@@ -78,8 +77,8 @@ def add_sweep_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Run the sweep; return 1 if a training failed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings end as well
-    comparison = sweep(args, say=lambda line: print(line, flush=True))
+    with exit_on_sigterm():
+        comparison = sweep(args, say=lambda line: print(line, flush=True))
     print(table(comparison))
     print(f'written: {Path(args.work_dir) / args.name}.json, .md, .png')
     return 1 if any(entry['error'] for entry in comparison['runs']) else 0

@@ -146,6 +146,8 @@ def _results(todo: Sequence[Path], jobs: int) -> Iterator[str | None]:
         return
     with multiprocessing.Pool(min(jobs, len(todo))) as pool:
         yield from pool.imap_unordered(_draw, todo, chunksize=4)
+        pool.close()
+        pool.join()
 
 
 def _draw(polygons: Path) -> str | None:
