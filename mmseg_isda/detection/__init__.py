@@ -1,4 +1,4 @@
-"""What detectors need of this project: converted weights, hints about their files, a tiny data set to try them on.
+"""What detectors need of this project: weights pretrained with ISDA, converted.
 
 ISDA pretrains the backbone and is gone when a detector is trained, so that nothing is registered in MMDetection.
 """
