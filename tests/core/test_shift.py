@@ -2,7 +2,15 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from mmseg_isda.core import ClassCovariance, LowRankCovariance, add_shift, logit_shift, shift_of_vectors, shift_table
+from mmseg_isda.core import (
+    ClassCovariance,
+    LowRankCovariance,
+    add_shift,
+    isda_cross_entropy,
+    logit_shift,
+    shift_of_vectors,
+    shift_table,
+)
 from mmseg_isda.core import shift as shift_module
 from tests.reference import as_matrices, table
 
@@ -235,3 +243,19 @@ def test_the_shift_of_vectors(statistics, device, number):
     added = shift_of_vectors(statistics, weight, 1.5, labels, -100)
     expected = statistics.shift(weight, 1.5)[labels.clamp(min=0)] * (labels >= 0).unsqueeze(1)
     torch.testing.assert_close(added, expected)
+
+
+@pytest.mark.parametrize('augment_at', ['feature', 'label'])
+def test_a_compiled_loss_keeps_its_gradients(augment_at):
+    """Guards PyTorch 2.11, whose compiler once lost the gradient of the look-up in silence."""
+    labels = torch.randint(0, 4, (2, 6, 6))
+    labels[0, 0] = 255
+    inputs = [torch.randn(2, 4, 6, 6, requires_grad=True), torch.rand(4, 4, requires_grad=True)]
+    options = dict(augment_at=augment_at, feature_size=(3, 3))
+
+    def loss(logits, shift):
+        return isda_cross_entropy(logits, labels, shift, **options)
+
+    expected = torch.autograd.grad(loss(*inputs), inputs)
+    got = torch.autograd.grad(torch.compile(loss, backend='aot_eager')(*inputs), inputs)
+    torch.testing.assert_close(got, expected)
