@@ -40,8 +40,8 @@ def option_names(kind: type) -> list[str]:
     """Return the options of a class: those of its signature and of the class ``options_from`` that takes the rest."""
     names = [
         parameter.name
-        for parameter in signature(kind.__init__).parameters.values()
-        if parameter.name not in ('self', 'owner') and parameter.kind is not parameter.VAR_KEYWORD
+        for parameter in signature(kind).parameters.values()
+        if parameter.name != 'owner' and parameter.kind is not parameter.VAR_KEYWORD
     ]
     more = getattr(kind, 'options_from', None)
     return names if more is None else [*names, *option_names(more)]
