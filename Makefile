@@ -106,6 +106,7 @@ test-maintained: lint $(VENV)/ready-detection
 test-classic: $(VENV_CLASSIC)/ready
 	$(VENV_CLASSIC)/bin/python $(RUN_TESTS) \
 	    tests/core tests/engine tests/segmentation tests/classification tests/detection $(PYTEST_ARGS)
+	$(VENV_CLASSIC)/bin/python $(RUN_TESTS) -m 'not slow' tests/checkpoints tests/commands tests/analysis $(PYTEST_ARGS)
 
 lint: $(VENV)/ready-test
 	$(VENV)/bin/ruff check .
