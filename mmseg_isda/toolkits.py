@@ -108,7 +108,7 @@ HINTS: dict[str, str] = {
     ),
 } | {
     f'{network}_isda': (
-        f'make it from a checkpoint that was pretrained with ISDA: python tools/convert_checkpoint.py CHECKPOINT '
+        f'make it from a checkpoint that was pretrained with ISDA: mmseg-isda convert CHECKPOINT '
         f'pretrained/{network}_isda.pth --target mmdet --arch {network}'
     )
     for network in ('resnet50', 'resnet101')

@@ -69,7 +69,7 @@ def isda_consistency(
         >>> statistics = ClassCovariance(2, 2, 'identity')
         >>> logits = torch.tensor([[2.0, 0.0]])
         >>> isda_consistency(logits, logits.softmax(1), torch.eye(2), statistics, 1.0)
-        tensor(0.8262)
+        tensor(0.6393)
     """
     _check(logits, targets, weight, strength, sample_weight, reduction)
     with full_precision(logits.device):

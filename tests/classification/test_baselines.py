@@ -25,6 +25,8 @@ from mmseg_isda.classification.baselines import (
 from mmseg_isda.classification.baselines.center_loss import center_distance
 from mmseg_isda.classification.baselines.disturb_label import disturbed
 from mmseg_isda.classification.baselines.large_margin import large_margin_logits
+from mmseg_isda.engine import bind_isda_losses
+from mmseg_isda.engine.binding import tapped_losses
 from mmseg_isda.errors import MissingPathError
 from tests.classification import toy
 from tests.processes import run_ranks
@@ -314,6 +316,8 @@ def test_every_config_builds_and_takes_a_step(path):
     """Guards options that a base config leaves behind in the loss of another type."""
     init_default_scope('mmpretrain')
     network = MODELS.build(Config.fromfile(path).model).train()
+    for loss in bind_isda_losses(network).values() if any(tapped_losses(network)) else ():
+        loss.strength = 1.0
     num_classes = 100 if 'cifar100' in path.stem else 10
     assert network.head.fc.out_features == num_classes
     labels = torch.tensor([0, num_classes - 1])

@@ -15,7 +15,8 @@ skip_without_mmdet()
 from mmengine.config import Config
 
 from mmseg_isda.commands.launch import import_plugin, load_config, uses_isda
-from mmseg_isda.commands.preflight import check_data, check_pretrained
+from mmseg_isda.commands.preflight import check_data
+from mmseg_isda.commands.resume import check_pretrained
 from mmseg_isda.errors import MissingPathError
 
 REPO = Path(__file__).parents[2]
@@ -80,7 +81,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
     import_plugin(cfg)
     with pytest.raises(MissingPathError, match=r'data/coco.*does not exist.*train2017\.zip'):
         check_data(cfg, ('train_dataloader',))
-    with pytest.raises(MissingPathError, match=r'resnet101_isda\.pth.*convert_checkpoint\.py .*--arch resnet101'):
+    with pytest.raises(MissingPathError, match=r'resnet101_isda\.pth.*mmseg-isda convert .*--arch resnet101'):
         check_pretrained(cfg)
     for path in ('annotations/instances_val2017.json', 'val2017/1.jpg'):
         (tmp_path / path).parent.mkdir()

@@ -23,7 +23,7 @@ from mmseg_isda.checkpoints.convert import convert_checkpoint
 from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
 from mmseg_isda.commands.preflight import iter_dicts
 from mmseg_isda.commands.test import prepare_testing
-from tests.detection.sources import as_training_checkpoint, source_network
+from tests.checkpoints.convert.sources import as_training_checkpoint, source_network
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'coco'
 METHODS = ('faster-rcnn', 'mask-rcnn', 'cascade-rcnn', 'cascade-mask-rcnn')

@@ -63,10 +63,10 @@ class DistributionNetClsHead(LinearClsHead):
     def loss(self, feats: tuple[Tensor], data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
         """See ``ClsHead.loss``; the other terms are ``loss_samples`` and ``loss_entropy``."""
         features = self.pre_logits(feats)
+        labels = hard_labels(data_samples, self.num_classes, type(self).__name__, features.device)
         losses = self._get_loss(self.fc(features), data_samples, **kwargs)
         if not self.training:
             return losses
-        labels = hard_labels(data_samples, self.num_classes, type(self).__name__, features.device)
         log_variance = self.log_variance(features)
         noise = torch.randn(self.num_samples, *features.shape, device=features.device, dtype=features.dtype)
         moved = self.fc(features + (log_variance / 2).exp() * noise)
