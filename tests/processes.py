@@ -1,9 +1,8 @@
-"""Two processes under gloo, and free ports: for tests that compare ranks with one process on the joined batch."""
+"""Two processes under gloo, for tests that compare ranks with one process on the joined batch."""
 
 from __future__ import annotations
 
 import pickle
-import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +31,3 @@ def _run_rank(rank: int, work: Callable[..., Any], args: tuple, size: int, folde
     Path(folder, str(rank)).write_bytes(pickle.dumps(result))
     dist.barrier()
     dist.destroy_process_group()
-
-
-def free_port() -> int:
-    """Return a port that is free on this machine now, for programs that take one as an argument."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
