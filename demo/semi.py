@@ -15,8 +15,9 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -115,54 +116,49 @@ def _error(run: runs.Run) -> float:
     return 100 - runs.score_of(runs.read_result(run, tested=False), METRIC, last=LAST)
 
 
-def summary(planned: Mapping[tuple[str, str, int], runs.Run]) -> list[dict]:
-    """Return, for each method, the errors by seed of both kinds, their means and deviations, and the difference."""
+def summary(planned: Mapping[tuple[str, str, int], runs.Run]) -> list[dict[str, Any]]:
+    """Return, for each method, the errors by seed without and with ISDA, their means, and the paired difference."""
     rows = []
     for method, title in METHODS.items():
         plain, isda = (
             {seed: _error(run) for (m, k, seed), run in planned.items() if (m, k) == (method, kind)} for kind in KINDS
         )
-        difference = paired_difference(isda, plain)
-        rows.append(
-            dict(
-                method=title,
-                plain=dict(plain, mean=summarize(list(plain.values())).mean, std=summarize(list(plain.values())).std),
-                isda=dict(isda, mean=summarize(list(isda.values())).mean, std=summarize(list(isda.values())).std),
-                difference=dict(mean=difference.mean, low=difference.low, high=difference.high, pairs=difference.pairs),
-            )
-        )
+        both = {
+            name: dict(errors=x, **asdict(summarize([*x.values()]))) for name, x in (('plain', plain), ('isda', isda))
+        }
+        rows.append(dict(method=title, **both, difference=asdict(paired_difference(isda, plain))))
     return rows
 
 
-def table(rows: Sequence[Mapping]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the comparison as a Markdown table."""
     lines = ['| | plain | ISDA | difference | 95 % interval | seeds |', '|---|---|---|---|---|---|']
     for row in rows:
-        plain, isda, difference = row['plain'], row['isda'], row['difference']
-        low, high = difference['low'], difference['high']
-        interval = '-' if low is None else f'{low:+.2f} to {high:+.2f}'
-        cells = [f'{x["mean"]:.2f}' + ('' if x['std'] is None else f' ± {x["std"]:.2f}') for x in (plain, isda)]
-        lines.append(
-            f'| {row["method"]} | {cells[0]} | {cells[1]} | {difference["mean"]:+.2f} | {interval} | '
-            f'{difference["pairs"]} |'
-        )
+        found = row['difference']
+        cells = [
+            f'{x["mean"]:.2f}' + ('' if x['std'] is None else f' ± {x["std"]:.2f}') for x in (row['plain'], row['isda'])
+        ]
+        interval = '-' if found['low'] is None else f'{found["low"]:+.2f} to {found["high"]:+.2f}'
+        cells += [f'{found["mean"]:+.2f}', interval, str(found['pairs'])]
+        lines.append(f'| {row["method"]} | {" | ".join(cells)} |')
     return '\n'.join([*lines, '', NOTE])
 
 
-def draw(rows: Sequence[Mapping], path: Path) -> None:
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw each seed's errors with and without ISDA, and the means."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6), layout='constrained')
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
-        seeds = [key for key in row['plain'] if key not in ('mean', 'std')]
-        for seed in seeds:
-            axes.plot([place - 0.15, place + 0.15], [row['plain'][seed], row['isda'][seed]], color='0.8', zorder=1)
-        for offset, kind, color in ((-0.15, 'plain', 'C0'), (0.15, 'isda', 'C1')):
-            axes.scatter([place + offset] * len(seeds), [row[kind][seed] for seed in seeds], s=12, color=color)
-            axes.hlines(row[kind]['mean'], place + offset - 0.1, place + offset + 0.1, color=color, linewidth=3,
-                        label=None if place else KINDS['' if kind == 'plain' else '_isda'])  # fmt: skip
+        both = [[*row[name]['errors'].values()] for name in ('plain', 'isda')]
+        axes.plot([place - 0.15, place + 0.15], both, color='0.8', zorder=1)
+        for side, name, color in ((-0.15, 'plain', 'C0'), (0.15, 'isda', 'C1')):
+            label = None if place else KINDS['' if name == 'plain' else '_isda']
+            axes.scatter([place + side] * len(both[0]), row[name]['errors'].values(), s=12, color=color)
+            axes.hlines(
+                row[name]['mean'], place + side - 0.1, place + side + 0.1, color=color, linewidth=3, label=label
+            )
     axes.set_xticks(range(len(rows)), [row['method'] for row in rows])
     axes.set_ylabel('test error, per cent')
     axes.legend()

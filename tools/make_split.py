@@ -14,6 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmseg_isda.commands.outcome import run_command
+from mmseg_isda.errors import OptionError
+
 SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 
@@ -24,41 +27,57 @@ def main() -> None:
     parser.add_argument('--share', type=float, help='of a folder: share of labeled images')
     parser.add_argument('--out', help='of a folder: how the names of the files begin')
     args = parser.parse_args()
+    if min(args.seeds) < 0:
+        raise OptionError(f'a seed is 0 or more, got {min(args.seeds)}')
     written = of_folder(args) if Path(args.source).is_dir() else of_config(args)
     print('\n'.join(map(str, written)))
 
 
 def of_config(args: argparse.Namespace) -> list[Path]:
-    """Write the split files of a config."""
+    """Write the split files of a config, or check those that are there. Its images are not whitened."""
     from mmengine.registry import init_default_scope
+    from mmpretrain.registry import DATASETS
 
-    from mmseg_isda.classification.semi.data import make_splits
+    from mmseg_isda.classification.semi import LabelSplitDataset
     from mmseg_isda.commands.loading import load_config
 
     cfg = load_config(args.source)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    return make_splits(cfg, args.seeds)
+    settings = cfg.train_dataloader.dataset
+    if settings.type != 'SemiSupervisedDataset' or not settings.get('split_file'):
+        raise OptionError(
+            f'{args.source}: train_dataloader.dataset must be a SemiSupervisedDataset with a split_file, got a '
+            f'{settings.type} with split_file={settings.get("split_file")}'
+        )
+    images = settings.dataset
+    while images.type == 'ZCADataset':
+        images = images.dataset
+    whole, written = DATASETS.build(images), []
+    for seed in args.seeds:
+        LabelSplitDataset(whole, 'labeled', settings.num_labeled, seed, settings.split_file)
+        written.append(Path(settings.split_file.format(num_labeled=settings.num_labeled, seed=seed)))
+    return written
 
 
 def of_folder(args: argparse.Namespace) -> list[Path]:
     """Write lists of names."""
-    from mmseg_isda.engine.semi import split_names
-    from mmseg_isda.errors import OptionError
+    import numpy as np
+
+    from mmseg_isda.engine.subset import choose
     from mmseg_isda.files import write_bytes
 
-    if args.share is None or args.out is None:
-        raise OptionError('a folder needs --share, the share of labeled images, and --out, the beginning of the names')
-    names = [path.stem for path in Path(args.source).iterdir() if path.suffix.lower() in SUFFIXES]
+    if args.out is None or args.share is None or not 0 < args.share < 1:
+        raise OptionError('a folder needs --share, above 0 and below 1, and --out, how the names of the files begin')
+    names = sorted(path.stem for path in Path(args.source).iterdir() if path.suffix.lower() in SUFFIXES)
     written = []
     for seed in args.seeds:
-        parts = split_names(names, round(args.share * len(names)), seed)
-        for part, chosen in zip(('labeled', 'unlabeled'), parts, strict=True):
+        labeled = choose(np.zeros(len(names)), round(args.share * len(names)), seed, option='the labeled images')
+        parts = dict(labeled=labeled, unlabeled=np.setdiff1d(range(len(names)), labeled))
+        for part, places in parts.items():
             written.append(Path(f'{args.out}_seed-{seed}_{part}.txt'))
-            write_bytes(('\n'.join(chosen) + '\n').encode(), written[-1])
+            write_bytes(''.join(f'{names[place]}\n' for place in places).encode(), written[-1])
     return written
 
 
 if __name__ == '__main__':
-    from mmseg_isda.commands.outcome import run_command
-
     sys.exit(run_command(main))

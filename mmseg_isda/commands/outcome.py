@@ -78,6 +78,8 @@ def explain(error: BaseException) -> UserError | None:
     text = ' '.join(message.split())
     if isinstance(error, UserError):
         return type(error)(text)
+    if text.startswith('default_collate: '):  # as configs of MMPretrain have it, where samples hold branches or sizes
+        return OptionError(f"{text}: set train_dataloader.collate_fn=dict(type='pseudo_collate')")
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     raised_by_us |= Path(last.filename).is_relative_to(PACKAGE) and (last.line or '').startswith('raise')

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core import resize_labels
 from ..engine.loss import ISDALossBase
-from ..engine.semi import StudentMixin, consistency_term
+from ..engine.semi import StudentMixin
 from ..engine.semi.branches import STUDENT, SUP, TEACHER, with_branches
 
 
@@ -60,22 +60,17 @@ class MeanTeacherSegmentor(StudentMixin, EncoderDecoder):
             ValueError: if a branch is missing, or the share of labeled images changes between batches.
         """
         self.check_branches(inputs, (TEACHER,))
-        losses = {f'sup_{name}': value for name, value in super().loss(inputs[SUP], data_samples[SUP]).items()}
+        losses = super().loss(inputs[SUP], data_samples[SUP])
         teacher = self.teacher.eval()
         with torch.no_grad():
             target = teacher.low_logits(inputs[TEACHER]).float().softmax(1)
         logits = self.low_logits(inputs[STUDENT])
         counts = _real_pixels(inputs[STUDENT], data_samples[STUDENT], target.shape[2:])
         counts = counts * (target.amax(1) >= self.semi_train_cfg.confidence)
-        weight, eta_1 = self.unsup_weight(), self.semi_train_cfg.eta_1
-        if eta_1:
-            term = consistency_term(_isda_loss(self.decode_head), logits, sample_weight=counts)
-            losses['unsup_loss_isda'] = eta_1 * term
-        difference = (logits.float().softmax(1) - target).square().mean(1)
-        losses['unsup_loss_consistency'] = weight * (difference * counts).mean()
-        losses['unsup_weight'] = logits.new_tensor(weight)
-        losses['unsup_share'] = counts.float().mean()
-        return losses
+        difference = ((logits.float().softmax(1) - target).square().mean(1) * counts).mean()
+        unsup_losses = self.unsup_losses(_isda_loss(self.decode_head), logits, difference, sample_weight=counts)
+        unsup_losses['unsup_share'] = counts.float().mean()
+        return {f'sup_{name}': value for name, value in losses.items()} | unsup_losses
 
 
 def _isda_loss(head: nn.Module) -> nn.Module:

@@ -74,6 +74,12 @@ def test_mistakes_in_a_data_loader_come_without_its_traceback(error, message, ca
         run_command(lambda: next(iter(DataLoader(Faulty(RuntimeError('a bug')), num_workers=1))))
 
 
+def test_samples_that_cannot_be_stacked_are_a_mistake(capsys):
+    """Guards unlabeled images with the data loader of a config of MMPretrain: their branches hold None."""
+    assert run_command(lambda: next(iter(DataLoader([dict(sup=None)])))) == 2
+    assert "set train_dataloader.collate_fn=dict(type='pseudo_collate')" in capsys.readouterr().err
+
+
 def test_what_cannot_be_built_is_a_mistake(capsys):
     assert run_command(lambda: HOOKS.build(dict(type='LoggerHook', wrong=1))) == 2
     assert "unexpected keyword argument 'wrong'" in capsys.readouterr().err

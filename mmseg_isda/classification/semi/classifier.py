@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ...engine.semi import StudentMixin, batch_statistics_only, consistency_term
+from ...engine.semi import StudentMixin, batch_statistics_only
 from ...engine.semi.branches import STUDENT, SUP, with_branches
 
 
@@ -77,15 +77,10 @@ class SemiSupervisedClassifier(StudentMixin, ImageClassifier):
         """
         self.check_branches(inputs, self.method.branches)
         losses, logits = self._both_passes(inputs[SUP], inputs[STUDENT], data_samples[SUP])
-        losses = {f'sup_{name}': value for name, value in losses.items()}
-        config, weight = self.semi_train_cfg, self.unsup_weight()
-        if config.eta_1:
-            confident = logits.detach().softmax(1).amax(1) >= config.confidence
-            term = consistency_term(self.head.loss_module, logits, sample_weight=confident)
-            losses['unsup_loss_isda'] = config.eta_1 * term
-        losses['unsup_loss_consistency'] = weight * self.method(self, logits, inputs, data_samples[STUDENT])
-        losses['unsup_weight'] = logits.new_tensor(weight)
-        return losses
+        confident = logits.detach().softmax(1).amax(1) >= self.semi_train_cfg.confidence
+        term = self.method(self, logits, inputs, data_samples[STUDENT])
+        unsup_losses = self.unsup_losses(self.head.loss_module, logits, term, sample_weight=confident)
+        return {f'sup_{name}': value for name, value in losses.items()} | unsup_losses
 
     def _both_passes(
         self, labeled: Tensor, unlabeled: Tensor, data_samples: list[DataSample]

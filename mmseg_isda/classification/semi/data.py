@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
@@ -188,32 +186,3 @@ class SemiSupervisedDataset(ConcatDataset):
 
     def full_init(self) -> None:
         """Do nothing: the data set is loaded already."""
-
-
-def make_splits(cfg: Config, seeds: Sequence[int]) -> list[Path]:
-    """Write the split file of a config for each seed, or check the one that is there.
-
-    Args:
-        cfg: config whose ``train_dataloader`` has a :class:`SemiSupervisedDataset` with a ``split_file``.
-        seeds: of the draws.
-
-    Returns:
-        The files.
-
-    Raises:
-        OptionError: if there is no such data set, or a draw is impossible.
-    """
-    settings = cfg.train_dataloader.dataset
-    if settings.get('type') != 'SemiSupervisedDataset':
-        raise OptionError(f'train_dataloader.dataset has no SemiSupervisedDataset, but a {settings.get("type")}')
-    if not settings.get('split_file'):
-        raise OptionError('train_dataloader.dataset names no split_file')
-    images = settings.dataset
-    while images.type == 'ZCADataset':  # Labels need no whitening.
-        images = images.dataset
-    whole = DATASETS.build(images)
-    whole.full_init()
-    labels = np.asarray(whole.get_gt_labels())
-    for seed in seeds:
-        _open_split(labels, settings.num_labeled, seed, settings.split_file)
-    return [Path(settings.split_file.format(num_labeled=settings.num_labeled, seed=seed)) for seed in seeds]

@@ -5,10 +5,9 @@ Names are those of MMDetection's semi-supervised code where the same thing is me
 
 from .branches import MultiBranch, MultiBranchDataPreprocessor
 from .sampler import MultiSourceSampler
-from .splits import split_names
 from .student import StudentMixin
 from .teacher import MeanTeacherHook, batch_statistics_only
-from .terms import RampUp, SemiTrainCfg, consistency_term, rampup
+from .terms import RampUp, SemiTrainCfg, consistency_term
 
 __all__ = [
     'MeanTeacherHook',
@@ -20,6 +19,4 @@ __all__ = [
     'StudentMixin',
     'batch_statistics_only',
     'consistency_term',
-    'rampup',
-    'split_names',
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .branches import STUDENT, SUP
-from .terms import RampUp, SemiTrainCfg
+from .terms import RampUp, SemiTrainCfg, consistency_term
 
 
 class StudentMixin:
@@ -41,9 +41,22 @@ class StudentMixin:
             )
         return self._teacher[0]
 
-    def unsup_weight(self) -> float:
-        """Return eta_2 of this iteration, with its ramp."""
-        return self.semi_train_cfg.eta_2 * self.rampup()
+    def unsup_losses(
+        self, loss: nn.Module, logits: Tensor, regularization: Tensor, *, sample_weight: Tensor
+    ) -> dict[str, Tensor]:
+        """Return what unlabeled images add to Eq. 19, weighted, and ``unsup_weight``, eta_2 with its ramp.
+
+        Args:
+            loss: the labeled loss, see :func:`.consistency_term`.
+            logits: of the unlabeled images.
+            regularization: the method's own term.
+            sample_weight: of the images or pixels in Eq. 15.
+        """
+        eta_1, weight = self.semi_train_cfg.eta_1, self.semi_train_cfg.eta_2 * self.rampup()
+        losses = {'unsup_loss_consistency': weight * regularization, 'unsup_weight': logits.new_tensor(weight)}
+        if eta_1:
+            losses['unsup_loss_isda'] = eta_1 * consistency_term(loss, logits, sample_weight=sample_weight)
+        return losses
 
     def check_branches(self, inputs: Mapping[str, Tensor], needed: tuple[str, ...] = ()) -> None:
         """Raise for a batch without labeled or without unlabeled images.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,6 @@ from torch import Tensor, nn
 
 from ...core.consistency import isda_consistency
 from ..loss import ISDALossBase
-
-
-def rampup(now: int, *, end: int, begin: int = 0) -> float:
-    """Return exp(-5 (1 - now / end)^2) up to ``end`` and 1 from there on; 0 before ``begin``."""
-    if now < begin:
-        return 0.0
-    return math.exp(-5 * (1 - min(now / end, 1)) ** 2) if end else 1.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,12 @@ class RampUp:
         if self.end < 0 or self.begin < 0:
             raise ValueError(f'rampup must have begin and end of 0 or more, got {self.begin} and {self.end}')
 
+    def at(self, now: int) -> float:
+        """Return exp(-5 (1 - now / end)^2) up to ``end`` and 1 from there on; 0 before ``begin``."""
+        if now < self.begin:
+            return 0.0
+        return math.exp(-5 * (1 - min(now / self.end, 1)) ** 2) if self.end else 1.0
+
     def __call__(self) -> float:
         """Return the factor of this iteration, 0 to 1.
 
@@ -58,7 +58,7 @@ class RampUp:
         now = info.get('epoch' if self.by_epoch else 'iter')
         if now is None:
             raise ValueError('rampup reads the progress of a Runner from the message hub, and there is none')
-        return rampup(now, end=self.end, begin=self.begin)
+        return self.at(now)
 
 
 @dataclass(frozen=True)
@@ -77,27 +77,27 @@ class SemiTrainCfg:
 
     eta_1: float = 0.0
     eta_2: float = 1.0
-    rampup: dict[str, Any] = field(default_factory=dict)
+    rampup: Mapping[str, Any] = field(default_factory=dict)
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ('eta_1', 'eta_2'):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f'{name} must be a number, 0 or more, got {value}')
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f'{name} must be a number, 0 or more, got {value!r}')
+        if not isinstance(self.rampup, Mapping):
+            raise ValueError(f'rampup must be a dict of begin, end and by_epoch, got {self.rampup!r}')
         if not 0 <= self.confidence <= 1:
             raise ValueError(f'confidence must be 0 to 1, got {self.confidence}')
 
 
-def consistency_term(
-    loss: nn.Module, logits: Tensor, *, targets: Tensor | None = None, sample_weight: Tensor | None = None
-) -> Tensor:
-    """Return Eq. 15 for unlabelled logits, with the statistics, classifier and lambda of a labelled loss.
+def consistency_term(loss: nn.Module, logits: Tensor, *, sample_weight: Tensor | None = None) -> Tensor:
+    """Return Eq. 15 for unlabeled logits and their softmax, with what a labeled loss knows.
 
     Args:
-        loss: the ISDA loss of the classifier that made the logits, after its labelled pass.
+        loss: the ISDA loss of the classifier that made the logits, after its labeled pass: its statistics, its
+            classifier and its lambda are taken.
         logits: (N, C) or (N, C, h, w).
-        targets: probabilities of the same shape, by default the softmax of the logits.
         sample_weight: (N,) or (N, h, w).
 
     Raises:
@@ -109,10 +109,9 @@ def consistency_term(
             f'eta_1 > 0 asks for the unlabelled term of ISDA, whose statistics an ISDA loss keeps, but the loss is a '
             f'{type(loss).__name__}: set the loss to ISDALoss (MMPretrain) or ISDASegLoss (MMSegmentation), or eta_1=0'
         )
-    if targets is None:
-        targets = logits.detach().softmax(1)
     if not loss.is_augmenting(logits):  # With lambda_0 of 0 there are no statistics.
         return logits.sum() * 0
+    targets = logits.detach().softmax(1)
     return isda_consistency(
         logits, targets, loss.tap.weight, loss.statistics, loss.strength, sample_weight=sample_weight
     )

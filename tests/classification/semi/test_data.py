@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
 from mmseg_isda.classification.holdout import use_hold_out
-from mmseg_isda.classification.semi.data import LabelSplitDataset, SemiSupervisedDataset, draw_split, make_splits
-from mmseg_isda.engine.semi import MultiSourceSampler, split_names
+from mmseg_isda.classification.semi.data import LabelSplitDataset, SemiSupervisedDataset, draw_split, read_split
+from mmseg_isda.engine.semi import MultiSourceSampler
 from mmseg_isda.errors import MissingPathError, OptionError
 
 DIGITS = dict(type='HandwrittenDigits', split='train')
@@ -108,6 +108,8 @@ def test_a_split_file_that_does_not_fit_is_refused(change, message, tmp_path):
     path.write_bytes(b'\x00')
     with pytest.raises(OptionError, match='is no split file'):
         part('labeled', split_file=str(path))
+    with pytest.raises(MissingPathError, match='make it with tools/make_split.py'):
+        read_split(tmp_path / 'other.json', np.arange(3))
 
 
 @pytest.mark.parametrize(
@@ -126,23 +128,6 @@ def test_draws_that_cannot_be_are_named(options, message):
         part(**{'name': options.pop('part', 'labeled'), **options})
 
 
-def test_splits_of_several_seeds_are_made_beforehand(tmp_path):
-    """Guards the tool: it reads labels, and neither whitens nor downloads."""
-    cfg = Config.fromfile('configs/_base_/datasets/semi_digits.py')
-    cfg.train_dataloader.dataset.split_file = str(tmp_path / '{seed}.json')
-    paths = make_splits(cfg, [0, 3])
-    assert [path.name for path in paths] == ['0.json', '3.json'] and json.loads(paths[1].read_text())['seed'] == 3
-    with pytest.raises(OptionError, match='names no split_file'):
-        del cfg.train_dataloader.dataset.split_file
-        make_splits(cfg, [0])
-    with pytest.raises(OptionError, match='has no SemiSupervisedDataset'):
-        make_splits(Config(dict(train_dataloader=dict(dataset=DIGITS))), [0])
-    with pytest.raises(MissingPathError, match='make it with tools/make_split.py'):
-        from mmseg_isda.classification.semi.data import read_split
-
-        read_split(tmp_path / 'other.json', np.arange(3))
-
-
 def test_labels_are_held_out_to_choose_settings_by():
     """Guards the search of lambda_0, eta_1 and eta_2: it validates on labels that training does not see."""
     cfg = Config.fromfile('configs/digits/semi/pi_resnet8_digits-50.py')
@@ -152,13 +137,3 @@ def test_labels_are_held_out_to_choose_settings_by():
     assert not set(val.indices) & {*train.datasets[0].indices, *train.datasets[1].indices}
     assert set(val[0]) == {'inputs', 'data_samples'} and val.pipeline.transforms[0].__class__.__name__ == 'PackInputs'
     assert DATASETS.build(cfg.test_dataloader.dataset).split == 'test'
-
-
-def test_names_are_drawn_by_seed():
-    """Guards the splits of segmentation, which are lists of names."""
-    names = [f'image_{number}' for number in range(20)]
-    labeled, unlabeled = split_names(names, 5, seed=1)
-    assert len(labeled) == 5 and sorted(labeled + unlabeled) == sorted(names)
-    assert split_names(names[::-1], 5, seed=1) == (labeled, unlabeled) != split_names(names, 5, seed=2)
-    with pytest.raises(OptionError, match='the labeled images must be 1 to 19 of 20, got 20'):
-        split_names(names, 20)

@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import MessageHub
 from torch import nn
 
-from mmseg_isda.engine.semi import RampUp, SemiTrainCfg, consistency_term, rampup
+from mmseg_isda.engine.semi import RampUp, SemiTrainCfg, consistency_term
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from mmseg_isda.engine.semi import RampUp, SemiTrainCfg, consistency_term, rampu
 )
 def test_ramp_of_the_pi_model(now, expected):
     """Guards the published ramp: 80 epochs, nothing in epoch 0."""
-    assert rampup(now, begin=1, end=80) == pytest.approx(expected)
+    assert RampUp(begin=1, end=80).at(now) == pytest.approx(expected)
 
 
 @pytest.fixture
@@ -56,6 +56,8 @@ def test_a_ramp_without_a_runner_is_an_error(progress):
         (dict(eta_1=-1.0), 'eta_1 must be a number, 0 or more, got -1.0'),
         (dict(eta_2=float('nan')), 'eta_2 must be'),
         (dict(eta_2=float('inf')), 'eta_2 must be'),
+        (dict(eta_1='half'), "eta_1 must be a number, 0 or more, got 'half'"),
+        (dict(rampup=80), 'rampup must be a dict of begin, end and by_epoch, got 80'),
         (dict(confidence=1.5), 'confidence must be 0 to 1, got 1.5'),
     ],
 )
