@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
+from ...engine.subset import choose
 from ...errors import MissingPathError, OptionError
 from ...files import write_bytes
 from ..holdout import SubsetDataset, split_by_class
@@ -36,20 +37,12 @@ def draw_split(labels: np.ndarray, num_labeled: int, seed: int) -> dict[str, Any
     num_classes = len(np.unique(labels))
     if num_labeled < num_classes:
         raise OptionError(f'num_labeled={num_labeled} leaves some of the {num_classes} classes without any label')
-    try:
-        _, labeled = split_by_class(labels, num_labeled, seed)
-    except ValueError as error:
-        raise OptionError(f'num_labeled={num_labeled} cannot be drawn: {error}') from error
+    labeled = choose(labels, num_labeled, seed, option='num_labeled')
     return dict(**_fingerprint(labels), num_labeled=num_labeled, seed=seed, labeled=labeled.tolist())
 
 
 def _fingerprint(labels: np.ndarray) -> dict[str, int]:
     return dict(num_images=len(labels), labels_crc32=zlib.crc32(np.asarray(labels, '<i8').tobytes()))
-
-
-def write_split(split: dict[str, Any], path: Path) -> None:
-    """Write a split file, as JSON."""
-    write_bytes((json.dumps(split) + '\n').encode(), path)
 
 
 def read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
@@ -145,7 +138,7 @@ def _open_split(labels: np.ndarray, num_labeled: int, seed: int, split_file: str
         return draw_split(labels, num_labeled, seed)
     path = Path(split_file.format(num_labeled=num_labeled, seed=seed))
     if not path.exists():
-        write_split(draw_split(labels, num_labeled, seed), path)
+        write_bytes((json.dumps(draw_split(labels, num_labeled, seed)) + '\n').encode(), path)
         print_log(f'Drew {num_labeled} labeled images of {len(labels)} with seed {seed}: {path}', 'current')
     split = read_split(path, labels)
     drawn = {name: split.get(name) for name in ('num_labeled', 'seed')}
