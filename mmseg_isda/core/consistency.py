@@ -1,4 +1,4 @@
-"""The unlabelled term of semi-supervised ISDA: Eq. 15 of the paper."""
+"""The unlabeled term of semi-supervised ISDA: Eq. 15 of the paper."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def isda_consistency(
         logits: (N, C) or (N, C, *spatial) plain logits z that ``weight`` makes.
         targets: probabilities p of the same shape. They are constants: no gradient flows to them.
         weight: (C, A) rows :math:`w_j` of the classifier.
-        statistics: running statistics of the *labelled* features, any kind of
+        statistics: running statistics of the *labeled* features, any kind of
             :class:`~mmseg_isda.core.ClassCovariance` or :class:`~mmseg_isda.core.LowRankCovariance`.
         strength: :math:`\lambda` of this iteration, 0 or more.
         sample_weight: (N,) or (N, *spatial), e.g. a confidence mask.

@@ -206,7 +206,7 @@ def test_statistics_that_change_before_a_recomputation_raise(monkeypatch, matric
 
 
 def test_empty_batch(matrices):
-    """Guards a rank without unlabelled samples: a sum of zero that still has a graph."""
+    """Guards a rank without unlabeled samples: a sum of zero that still has a graph."""
     logits, targets, weight = draw(number=0)
     loss = isda_consistency(logits.requires_grad_(), targets, weight, matrices, 1.0, reduction='sum')
     loss.backward()

@@ -19,8 +19,8 @@ SUP, TEACHER, STUDENT = 'sup', 'unsup_teacher', 'unsup_student'
 class MultiBranch:
     """Transform that sends copies of a sample through one pipeline for each branch.
 
-    As MMDetection's: a sample lists all branches, those that its pipeline does not make hold None, so that labelled
-    and unlabelled samples collate. Random transforms before it are shared by the branches.
+    As MMDetection's: a sample lists all branches, those that its pipeline does not make hold None, so that labeled
+    and unlabeled samples collate. Random transforms before it are shared by the branches.
 
     Args:
         branch_field: names of all branches, e.g. ``['sup', 'unsup_teacher', 'unsup_student']``.

@@ -1,4 +1,4 @@
-"""Batches with a fixed share of each source, e.g. of labelled and of unlabelled images."""
+"""Batches with a fixed share of each source, e.g. of labeled and of unlabeled images."""
 
 from __future__ import annotations
 

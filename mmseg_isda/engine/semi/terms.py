@@ -63,7 +63,7 @@ class RampUp:
 
 @dataclass(frozen=True)
 class SemiTrainCfg:
-    """Weights of L_labelled + eta_1 L_unlabelled + eta_2 L_regularization (Eq. 19).
+    """Weights of L_labeled + eta_1 L_unlabeled + eta_2 L_regularization (Eq. 19).
 
     Args:
         eta_1: of ISDA's term (Eq. 15); 0 leaves the plain method.
@@ -106,7 +106,7 @@ def consistency_term(loss: nn.Module, logits: Tensor, *, sample_weight: Tensor |
     """
     if not isinstance(loss, ISDALossBase):
         raise TypeError(
-            f'eta_1 > 0 asks for the unlabelled term of ISDA, whose statistics an ISDA loss keeps, but the loss is a '
+            f'eta_1 > 0 asks for the unlabeled term of ISDA, whose statistics an ISDA loss keeps, but the loss is a '
             f'{type(loss).__name__}: set the loss to ISDALoss (MMPretrain) or ISDASegLoss (MMSegmentation), or eta_1=0'
         )
     if not loss.is_augmenting(logits):  # With lambda_0 of 0 there are no statistics.
