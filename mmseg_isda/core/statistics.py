@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import devices
 from .checks import check_choice
-from .labels import check_labels
+from .labels import check_labels, count_labels
 from .moments import (
     ClassMoments,
     add_scatter,
@@ -40,13 +40,6 @@ class _Gain(NamedTuple):
 def _gain(old: Tensor, new: Tensor) -> _Gain:
     share = new.double() / (old + new).clamp_min(1)
     return _Gain(share, share * (1 - share))
-
-
-def _count(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """(C,) int64: how many labels there are of each class, without waiting for the device."""
-    index = labels.flatten().long()
-    index = index.masked_fill(index == ignore_index, num_classes)
-    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
 
 
 class ClassCovariance(nn.Module):
@@ -145,7 +138,7 @@ class ClassCovariance(nn.Module):
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
         if pooled and self._gathers(features):
-            counts = _count(labels, self.num_classes, ignore_index)
+            counts = count_labels(labels, self.num_classes, ignore_index)
             features, labels = self._gatherer(features, labels)
             pooled = False
         # Full matrices of the batch are made only to be pooled: otherwise its pixels go straight into the statistics.
