@@ -27,6 +27,8 @@ LEAST = {
     **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
     **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
     'optim_wrapper.accumulative_counts': 1,
+    **{f'default_hooks.checkpoint.{name}': -1 for name in ('interval', 'max_keep_ckpts')},  # the host's "never", "all"
+    'default_hooks.logger.interval': 1,
     'randomness.seed': 0,
 }
 MAX_SEED = 2**32 - 1  # of NumPy

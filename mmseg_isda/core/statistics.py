@@ -314,10 +314,16 @@ class ClassCovariance(nn.Module):
                     f'{tuple(own.shape)} for covariance={self.kind!r}, {self.num_classes} classes and '
                     f'{self.num_features} features. {STRIP_HINT}'
                 )
-            if not tensor.isfinite().all():
+            # Matrices pooled over ranks may have variances a rounding below zero.
+            never_negative = name == 'count' or (name == 'covariance' and self.kind == 'diagonal')
+            if not tensor.isfinite().all() or (never_negative and (tensor < 0).any()):
                 raise ValueError(
-                    f'the checkpoint has {prefix}{name} with NaN or infinity, so its training had failed. {STRIP_HINT}'
+                    f'the checkpoint has {prefix}{name} with NaN, infinity or a number below zero that cannot be, so '
+                    f'it is damaged or its training had failed. {STRIP_HINT}'
                 )
+            if tensor.is_floating_point() != own.is_floating_point():
+                raise ValueError(f'the checkpoint has {prefix}{name} as {tensor.dtype}, not {own.dtype}. {STRIP_HINT}')
+            state_dict[prefix + name] = tensor.to(own.dtype)  # ``assign=True`` would keep half precision
         missing = ', '.join(prefix + name for name in names if name not in found)
         if found and missing:
             raise ValueError(

@@ -110,7 +110,8 @@ class ClassifierTap:
             logits: what the loss was given.
 
         Raises:
-            RuntimeError: if they have no graph, come from another module, or the pass cannot be told.
+            RuntimeError: if they have no graph, come from another module, the pass cannot be told, or an activation
+                checkpoint repeats the loss.
             ValueError: if the classifier has another number of outputs.
         """
         if logits.shape[1] != len(self.classifier.weight):
@@ -123,6 +124,11 @@ class ClassifierTap:
                 f'the logits have no gradient (made under no_grad, detached, or by a re-entrant activation '
                 f'checkpoint), so ISDA would train {self.name} alone: compute them with gradients, and checkpoint with '
                 f'use_reentrant=False'
+            )
+        if torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                'the loss runs within a backward pass, as an activation checkpoint around it does, so that the '
+                'statistics would take the batch twice: take the loss outside of the checkpoint'
             )
         by_node = {kept.node: kept for kept in self._passes}
         nodes = [logits.grad_fn]

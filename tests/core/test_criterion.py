@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from mmseg_isda.core import ISDACriterion
 from tests.processes import run_ranks
@@ -358,3 +359,17 @@ def test_vectors_of_a_map_are_refused_with_the_shape_that_is_right():
     criterion = ISDACriterion(layer, lambda_0=1.0)
     with pytest.raises(ValueError, match=r'given maps or tokens of size \(3,\).*pass logits \(N, C, \*spatial\)'):
         criterion(layer(torch.randn(2, 3, 6)).flatten(0, 1), torch.zeros(6, dtype=torch.int64), progress=0.5)
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_a_checkpoint_around_the_loss_is_refused(use_reentrant):
+    """Guards the statistics, which took the batch twice, and a gradient of another table than the loss's."""
+    layer = nn.Linear(6, 5)
+    criterion = ISDACriterion(layer, lambda_0=1.0)
+
+    def step(features):
+        return criterion(layer(features), torch.arange(4), progress=0.5)
+
+    loss = checkpoint(step, torch.randn(4, 6, requires_grad=True), use_reentrant=use_reentrant)
+    with pytest.raises(RuntimeError, match='take the loss outside of the checkpoint'):
+        loss.backward()
