@@ -265,6 +265,8 @@ CASES = {
     ),
     'load missing': (options('load_from=gone.pth'), r'gone\.pth does not exist'),
     'load code': (options('load_from=code.pth'), 'could run code'),
+    'load several': (options('load_from=[weights.pth,other.pth]'), 'load_from must name one file'),
+    'load from a storage': (options('load_from=s3://bucket/a.pth'), r's3://bucket/a\.pth cannot be fetched'),
     'load another network': (options('load_from=other.pth'), 'another network'),
     'pretrained missing': (options('model.pretrained=gone.pth'), r'gone\.pth does not exist'),
     'pretrained code': (options('model.pretrained=code.pth'), 'could run code'),
