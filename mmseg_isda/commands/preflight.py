@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,9 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
             is_count = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (is_count and least <= value <= MAX_SEED):
                 raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
+    for rate in look_up(tree, 'optim_wrapper.optimizer.lr'):
+        if isinstance(rate, float) and not math.isfinite(rate):
+            raise OptionError(f'optim_wrapper.optimizer.lr must be finite, got {rate}')
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------------
@@ -125,6 +129,8 @@ def _check_dataset(where: str, dataset: Mapping) -> None:
     if is_remote(root) or dataset.get('backend_args') or _downloads(dataset):
         return
     prefixes = dataset.get('data_prefix') or {}
+    if not isinstance(prefixes, str | Mapping):
+        raise OptionError(f'{where}.data_prefix must name folders, got {prefixes!r}')
     named = (
         {'data_prefix': prefixes}
         if isinstance(prefixes, str)

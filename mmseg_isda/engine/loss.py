@@ -199,10 +199,11 @@ class ISDALossBase(nn.Module):
         """
         if found.number == self._updated_by:
             return count_labels(labels, self.statistics.num_classes, ignore_index)
+        count = self.statistics.update(found.features, labels, ignore_index)
         logits = found.logits.reshape(*found.logits.shape[:2], *labels.shape[1:])
         self._mean_margin = mean_margin(logits, labels, ignore_index)
         self._updated_by = found.number
-        return self.statistics.update(found.features, labels, ignore_index)
+        return count
 
     def check_iteration(self) -> dict[str, float]:
         """Report an iteration to the hook, when waiting for the device costs nothing.

@@ -243,6 +243,8 @@ CASES = {
     'seed as text': (train('--seed', 'x'), 'invalid int'),
     'seed of the config': (options('randomness.seed=-1'), 'seed'),
     'learning rate as text': (options('optim_wrapper.optimizer.lr=fast'), 'fast|str'),
+    'learning rate infinite': (options('optim_wrapper.optimizer.lr=inf'), 'lr must be finite, got inf'),
+    'data prefix': (options(f'{DATA}.data_prefix=5'), r'dataset\.data_prefix must name folders, got 5'),
     'negative learning rate': (options('optim_wrapper.optimizer.lr=-1'), '-1'),
     # places to write to
     'work dir is a file': (['train', 'tiny.py', '--work-dir', 'notes.txt'], r'notes\.txt cannot be written'),
