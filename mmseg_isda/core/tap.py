@@ -132,13 +132,21 @@ class ClassifierTap:
             )
         by_node = {kept.node: kept for kept in self._passes}
         nodes = [logits.grad_fn]
-        is_opaque = False
+        found, is_opaque = [], False
         for node in nodes:
             if node in by_node:
-                return by_node[node]
+                found.append(by_node[node])
+                continue
             is_opaque = is_opaque or 'Compiled' in node.name()
             if len(nodes) < NODES_TO_SEARCH:
                 nodes.extend(parent for parent, _ in node.next_functions if parent is not None)
+        if len(found) > 1:
+            raise RuntimeError(
+                f'the logits are made of the output of {self.name} in more than one way, as a sum of two passes is: '
+                f'ISDA needs logits that hold it once, as it is. Take a loss of each pass'
+            )
+        if found:
+            return found[0]
         if is_opaque and len(self._passes) == 1:  # A compiled function hides what it holds.
             return self._passes[0]
         raise RuntimeError(self._why_not_found(is_opaque))
@@ -234,7 +242,7 @@ def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
 
 
 def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
-    """Raise if more than an up-sampling was done to the classifier's output: the table would be that of other logits.
+    """Raise if more was done to a classifier's output than to up-sample it or add to it: its shift would be wrong.
 
     Args:
         logits: what a loss was given.
@@ -245,17 +253,31 @@ def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
         RuntimeError: naming the operation.
     """
     allowed = _allowed(source)
-    made_by = without_views(logits.grad_fn, allowed)
-    while made_by is not None and made_by.name().startswith('Upsample'):
-        made_by = without_views(made_by.next_functions[0][0], allowed)
-    own = without_views(source.node, allowed)
-    if made_by is None:
-        return
-    if made_by is not own and not any(opaque in made_by.name() for opaque in ('Compiled', 'DDPSink')):
+    if not _is_own(logits.grad_fn, without_views(source.node, allowed), allowed):
+        made_by = _before_upsampling(logits.grad_fn, allowed)
         raise RuntimeError(
             f'the logits given to the loss are not what {name} makes, but {made_by.name()} of it: ISDA needs logits '
             f'that are one linear layer of the features'
         )
+
+
+def _is_own(node: torch.autograd.graph.Node | None, own: torch.autograd.graph.Node, allowed: tuple[str, ...]) -> bool:
+    """Whether a node up-samples the output of a classifier, or adds something to it: the shift is the same then."""
+    node = _before_upsampling(node, allowed)
+    if node is None:
+        return False
+    if node is own or any(opaque in node.name() for opaque in ('Compiled', 'DDPSink')):
+        return True
+    return node.name() == 'AddBackward0' and any(_is_own(parent, own, allowed) for parent, _ in node.next_functions)
+
+
+def _before_upsampling(
+    node: torch.autograd.graph.Node | None, allowed: tuple[str, ...]
+) -> torch.autograd.graph.Node | None:
+    node = without_views(node, allowed)
+    while node is not None and node.name().startswith('Upsample'):
+        node = without_views(node.next_functions[0][0], allowed)
+    return node
 
 
 def _allowed(source: ClassifierPass) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
 from ..core.checks import PLACEMENTS, check_choice
-from ..core.tap import map_size
+from ..core.tap import check_unchanged, map_size
 from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
 from .cross_entropy import HeadCrossEntropy
 
@@ -157,6 +157,7 @@ class ISDASegLoss(ISDALossBase):
         if not self.is_augmenting(logits):
             return None, None, None
         source = self.tap.find(logits)
+        check_unchanged(logits, source, self.tap.name)
         size = map_size(logits, source)
         small = resize_labels(label, size)
         count = self.update(source, small if len(source.size) == 2 else small.flatten(1), ignore_index)

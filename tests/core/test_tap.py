@@ -251,6 +251,20 @@ def test_maps_that_are_not_the_classifier_s_own_are_refused(tap, device, change)
         check_unchanged(logits, tap.find(logits), 'conv')
 
 
+def test_a_branch_that_is_added_is_no_change(tap, device):
+    """The difference of two logits changes by the same with the features, whatever is added to both."""
+    inputs = features(device)
+    logits = F.interpolate(tap.classifier(inputs) + inputs.mean(1, keepdim=True), scale_factor=2, mode='bilinear')
+    check_unchanged(logits, tap.find(logits), 'conv')
+
+
+@pytest.mark.parametrize('twice', [lambda f, x: f(x) + f(x), lambda f, x: (lambda y: y + 0.5 * y)(f(x))])
+def test_logits_that_hold_the_output_twice_are_refused(tap, device, twice):
+    """Guards the sum of two passes, of which the shift and the statistics would know one."""
+    with pytest.raises(RuntimeError, match='in more than one way'):
+        tap.find(twice(tap.classifier, features(device)))
+
+
 def test_rows_for_columns_are_not_fused(tap, device):
     """Guards the fused pass, which takes the classifier's output in place of its up-sampled one."""
     logits = tap.classifier(features(device))
