@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.losses.utils import weight_reduce_loss
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from ..core.explicit import LearnedCovariance, explicit_cross_entropy, sample_di
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
-from .baselines.base import check_hard_labels
+from .baselines.base import check_hard_labels, reduced
 
 
 @MODELS.register_module()
@@ -79,22 +78,14 @@ class ExplicitSDALoss(ISDALossBase):
         self.learned = None if learned is None else LearnedCovariance(**learned)
 
     @torch.compiler.disable
-    def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, **call: Any) -> Tensor:
         """Return the loss of one head.
 
         Args:
             cls_score: (N, C) plain logits.
             label: (N,) integers.
             weight: (N,) weight of each image.
-            avg_factor: what a mean divides by, by default N.
-            reduction_override: replaces ``reduction`` for this call.
+            call: options of :func:`~mmseg_isda.classification.baselines.base.reduced` for this call.
 
         Raises:
             RuntimeError: if the loss is not bound, or the logits are not its classifier's output, in training mode.
@@ -109,9 +100,7 @@ class ExplicitSDALoss(ISDALossBase):
                 hinge = self.entropy_weight * uncertainty_loss(self.learned.entropy(label), self.entropy_margin)
         else:
             loss = F.cross_entropy(cls_score, label, reduction='none')
-        weight = None if weight is None else weight.float()
-        reduction = reduction_override or self.reduction
-        return self.loss_weight * (weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor) + hinge)
+        return self.loss_weight * (reduced(loss, weight, self.reduction, **call) + hinge)
 
     def _augmented_losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
         """(N,) losses, after the pass has entered the statistics."""

@@ -80,13 +80,7 @@ class ISDASegLoss(ISDALossBase):
 
     @torch.compiler.disable
     def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
+        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = 255, **call: Any
     ) -> Tensor:
         """Return the loss of one head.
 
@@ -94,9 +88,8 @@ class ISDASegLoss(ISDALossBase):
             cls_score: (N, C, H, W) plain logits at the size of the labels.
             label: (N, H, W) integers.
             weight: (N, H, W) weight of each pixel, e.g. of a sampler.
-            avg_factor: what a mean divides by.
-            reduction_override: replaces ``reduction`` for this call.
             ignore_index: label of the pixels to ignore.
+            call: ``avg_factor``: what a mean divides by; ``reduction_override``: replaces ``reduction`` for this call.
 
         Returns:
             A scalar, or (N, H, W) for the reduction ``'none'``.
@@ -107,12 +100,8 @@ class ISDASegLoss(ISDALossBase):
         """
         label = self._checked(cls_score, label, ignore_index)
         source, size, shift = self._augmentation(cls_score, label, ignore_index)
-        call = dict(weight=weight, avg_factor=avg_factor)
-        if reduction_override:
-            call['reduction'] = reduction_override
-        loss = self.cross_entropy(
-            cls_score, label, shift, source, ignore_index, feature_size=size, name=self._name, **call
-        )
+        call |= dict(weight=weight, feature_size=size, name=self._name)
+        loss = self.cross_entropy(cls_score, label, shift, source, ignore_index, **call)
         if source is not None:
             self.tap.take(source)
         return self.loss_weight * loss
@@ -221,22 +210,13 @@ class FusedCrossEntropyLoss(nn.Module):
 
     @torch.compiler.disable
     def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
+        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = 255, **call: Any
     ) -> Tensor:
         """Return the loss of one head; see :meth:`ISDASegLoss.forward`."""
         name = self.tap.name if self.tap is not None else ''
         label = self.cross_entropy.checked(cls_score, label, ignore_index, name)
         source = self._source(cls_score)
-        call = dict(weight=weight, avg_factor=avg_factor)
-        if reduction_override:
-            call['reduction'] = reduction_override
-        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, name=name, **call)
+        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, weight=weight, name=name, **call)
         if source is not None:
             self.tap.take(source)
         return self.loss_weight * loss
