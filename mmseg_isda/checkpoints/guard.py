@@ -94,7 +94,7 @@ def _downloading(load: Callable[..., Mapping]) -> Callable[..., Mapping]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads what MMEngine dumps: plain data, and tuples."""
+    """Read what MMEngine dumps: plain data, and tuples."""
 
 
 _PlainLoader.add_constructor(
@@ -103,7 +103,7 @@ _PlainLoader.add_constructor(
 
 
 class PlainYamlHandler(YamlHandler):
-    """Reads YAML without constructing objects of any class that it names."""
+    """Read YAML without constructing objects of any class that it names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         try:
@@ -120,7 +120,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class PlainPickleHandler(PickleHandler):
-    """Reads pickles of plain data and arrays, and refuses others."""
+    """Read pickles of plain data and arrays, and refuse others."""
 
     def load_from_fileobj(self, file: BinaryIO, **kwargs: Any) -> Any:
         try:
@@ -130,7 +130,7 @@ class PlainPickleHandler(PickleHandler):
 
 
 class WholeFileBackend(LocalBackend):
-    """Writes local files that are whole or absent; what they replace stays until then."""
+    """Write local files that are whole or absent; what they replace stays until then."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         write_bytes(obj, Path(filepath))

@@ -103,7 +103,7 @@ class ExplicitSDALoss(ISDALossBase):
         return self.loss_weight * (reduced(loss, weight, self.reduction, **call) + hinge)
 
     def _augmented_losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """(N,) losses, after the pass has entered the statistics."""
+        """Return (N,) losses, after the pass has entered the statistics."""
         source, weight = self.tap.find(cls_score), self.tap.weight
         check_unchanged(cls_score, source, self.tap.name)
         if self.learned is None:
@@ -121,7 +121,7 @@ class ExplicitSDALoss(ISDALossBase):
         return explicit_cross_entropy(cls_score, label, weight, draw(label, self.num_samples), self.strength)
 
     def _shift(self, weight: Tensor, label: Tensor) -> Tensor:
-        """(N, C) what Eq. 7 adds to the logits."""
+        """Return (N, C), what Eq. 7 adds to the logits."""
         if self.learned is not None:
             return self.learned.shift(weight, label, self.strength)
         return shift_of_vectors(self.statistics, weight, self.strength, label, ignore_index=-100)

@@ -172,7 +172,7 @@ def _refuse_other_losses(unknown: Mapping[str, Any], use_sigmoid: bool, use_soft
 
 
 def _as_vectors(features: Tensor) -> Tensor:
-    """(N, A) from what entered a linear layer, or a 1x1 convolution after the pooling."""
+    """Return (N, A) from what entered a linear layer, or a 1x1 convolution after the pooling."""
     if features.dim() > 2 and features.shape[2:].numel() == 1:
         return features.flatten(1)
     if features.dim() != 2:

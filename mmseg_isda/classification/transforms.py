@@ -70,7 +70,7 @@ class ReflectCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ClippedCutout(BaseTransform):
-    """Paints a square at a random place, of which the part beyond the border is lost (arXiv:1708.04552).
+    """Paint a square at a random place, of which the part beyond the border is lost (arXiv:1708.04552).
 
     The centre is uniform over the pixels, so that squares at the border are smaller; MMPretrain's `Cutout` keeps their
     full size at the top and at the left.

@@ -54,7 +54,7 @@ def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
 
 
 class LabelGuard:
-    """Keeps a bad label from ending the process in a device-side assertion, and names it once the device is done."""
+    """Keep a bad label from ending the process in a device-side assertion, and name it once the device is done."""
 
     def __init__(self) -> None:
         self._suspect: tuple[Tensor, int, int, str] | None = None

@@ -98,7 +98,7 @@ class HeadCrossEntropy:
         return wants_fusing(self.fused, logits, label)
 
     def options(self, logits: Tensor, shift: Tensor | None, ignore_index: int) -> dict[str, Any]:
-        """Options of the losses of :mod:`~mmseg_isda.core`."""
+        """Return the options of the losses of :mod:`~mmseg_isda.core`."""
         class_weight = self.class_weight
         if class_weight is not None:
             # Shifted logits are float32 whatever the network computes in.

@@ -66,12 +66,7 @@ class ISDASegLoss(ISDALossBase):
         self.cross_entropy = HeadCrossEntropy(ISDASegLoss, **options)
         self.cross_entropy.augment_at = augment_at
         self.guard = self.cross_entropy.guard
-        self.loss_weight, self._loss_name = loss_weight, loss_name
-
-    @property
-    def loss_name(self) -> str:
-        """Under which name the head reports the loss."""
-        return self._loss_name
+        self.loss_weight, self.loss_name = loss_weight, loss_name
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """See the base class; also learns how the head up-samples its logits."""
@@ -142,7 +137,7 @@ class ISDASegLoss(ISDALossBase):
     def _augmentation(
         self, logits: Tensor, label: Tensor, ignore_index: int
     ) -> tuple[ClassifierPass | None, tuple[int, int] | None, Tensor | None]:
-        """The pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
+        """Return the pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
         if not self.is_augmenting(logits):
             return None, None, None
         source = self.tap.find(logits)
@@ -187,13 +182,8 @@ class FusedCrossEntropyLoss(nn.Module):
         refuse_unknown_options(FusedCrossEntropyLoss, options)
         super().__init__()
         self.cross_entropy = HeadCrossEntropy(FusedCrossEntropyLoss, **options)
-        self.classifier, self.loss_weight, self._loss_name = classifier, loss_weight, loss_name
+        self.classifier, self.loss_weight, self.loss_name = classifier, loss_weight, loss_name
         self.tap: ClassifierTap | None = None
-
-    @property
-    def loss_name(self) -> str:
-        """Under which name the head reports the loss."""
-        return self._loss_name
 
     @property
     def needs_tap(self) -> bool:
@@ -233,7 +223,7 @@ class FusedCrossEntropyLoss(nn.Module):
         return self.loss_weight * loss, accuracy
 
     def _source(self, logits: Tensor) -> ClassifierPass | None:
-        """The pass that the logits come from; those of another classifier are no mistake and take the plain path."""
+        """Return the pass that the logits come from; those of another classifier may take the plain path."""
         if not self.training or self.tap is None or logits.grad_fn is None:
             return None
         try:

@@ -64,7 +64,7 @@ class CenterLossClsHead(LinearClsHead):
 
     @torch.no_grad()
     def _move_centers(self, features: Tensor, labels: Tensor) -> None:
-        """One step of the rule above, with the sums of all processes."""
+        """Take one step of the rule above, with the sums of all processes."""
         sums = torch.zeros_like(self.centers).index_add_(0, labels, features)
         count = torch.bincount(labels, minlength=self.num_classes).to(sums.dtype).unsqueeze(1)
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
@@ -77,7 +77,7 @@ class CenterLossClsHead(LinearClsHead):
 
 
 def center_distance(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Mean over the images of half the squared distance to the centre of their class.
+    """Return the mean over the images of half the squared distance to the centre of their class.
 
     Args:
         features: (N, A).

@@ -185,7 +185,7 @@ class SemiSupervisedDataset(ConcatDataset):
 
     @property
     def metainfo(self) -> dict:
-        """That of the whole data set."""
+        """Return that of the whole data set."""
         return self.datasets[0].metainfo
 
     def full_init(self) -> None:

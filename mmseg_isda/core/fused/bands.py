@@ -224,12 +224,7 @@ class _Group:
         matrix = axis.matrix[rows, inputs]
         valid = labels != owner.settings.ignore_index
         index = self._index(labels, valid, 0).unsqueeze(2)
-        if owner.wanted.hits and self.plain is not None:
-            torch.mm(matrix, self.plain[inputs].flatten(1), out=band.flatten(1))
-            self._count_hits(band, index, valid)
-        torch.mm(matrix, self.wide[inputs].flatten(1), out=band.flatten(1))
-        if owner.wanted.hits and self.plain is None:
-            self._count_hits(band, index, valid)
+        self._fill(band, matrix, inputs, index, valid)
         lookup = None
         if self.label_table is not None:
             lookup = _Lookup(self._index(labels, valid, owner.num_classes), self.label_table)
@@ -257,9 +252,14 @@ class _Group:
             lookup.add_adjoint(band, owner.shift_grad)
         self.grad[inputs].flatten(1).addmm_(matrix.t(), band.flatten(1))
 
-    def _count_hits(self, band: Tensor, index: Tensor, valid: Tensor) -> None:
-        hit = band.gather(2, index) >= band.amax(2, keepdim=True)
-        self.owner.hits.add_((hit.squeeze(2) & valid).sum())
+    def _fill(self, band: Tensor, matrix: Tensor, inputs: slice, index: Tensor, valid: Tensor) -> None:
+        """Up-sample the exponents into a band, and count the hits of the plain logits."""
+        sources = [self.wide] if self.plain is None else [self.plain, self.wide]
+        for source in sources:
+            torch.mm(matrix, source[inputs].flatten(1), out=band.flatten(1))
+            if self.owner.wanted.hits and source is sources[0]:
+                hit = band.gather(2, index) >= band.amax(2, keepdim=True)
+                self.owner.hits.add_((hit.squeeze(2) & valid).sum())
 
     def _factor(self, valid: Tensor, index: Tensor, rows: slice) -> Tensor:
         factor = valid.to(self.owner.loss.dtype)
