@@ -29,13 +29,13 @@ class ExplicitSDALoss(ISDALossBase):
 
     Args:
         num_samples: M; None is the limit of infinitely many, bounded as ISDA does (Eq. 7).
-        lambda_0, covariance, schedule, sync, classifier, rank: as in ``ISDALoss``.
         learned: options of :class:`~mmseg_isda.core.explicit.LearnedCovariance`: ``num_classes``, ``num_features`` and,
             if you like, ``scale``; None takes estimated covariances.
         entropy_weight: factor of the hinge, for learned covariances.
         entropy_margin: where the hinge ends: mean entropy per feature, in nats.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: factor of the loss.
+        options: ``lambda_0``, ``covariance``, ``rank``, ``schedule``, ``sync`` and ``classifier`` of :class:`.ISDALoss`.
 
     Raises:
         TypeError: if there is no such option.
@@ -43,30 +43,24 @@ class ExplicitSDALoss(ISDALossBase):
     """
 
     plugin = 'mmseg_isda.classification'
+    options_from = ISDALossBase
 
     def __init__(
         self,
         num_samples: int | None = 1,
         *,
-        lambda_0: float = 0.5,
-        covariance: str = 'full',
-        schedule: str = 'iter',
-        sync: bool = True,
-        classifier: str = 'fc',
-        rank: int = 16,
         learned: dict[str, Any] | None = None,
         entropy_weight: float = 0.1,
         entropy_margin: float = 0.0,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
-        **unknown,
+        **options: Any,
     ) -> None:
-        refuse_unknown_options(ExplicitSDALoss, unknown)
-        # Statistics of kind 'identity' take no memory: those of learned covariances are not used.
-        kind = covariance if learned is None else 'identity'
-        super().__init__(
-            lambda_0=lambda_0, covariance=kind, rank=rank, schedule=schedule, sync=sync, classifier=classifier
-        )
+        refuse_unknown_options(ExplicitSDALoss, options)
+        options = dict(lambda_0=0.5, covariance='full', classifier='fc') | options
+        if learned is not None:  # Its statistics are not used, and those of kind 'identity' take no memory.
+            options['covariance'] = 'identity'
+        super().__init__(**options)
         check_choice('reduction', reduction, REDUCTIONS)
         if num_samples is not None and num_samples < 1:
             raise ValueError(f'num_samples must be at least 1, or None for infinitely many, got {num_samples}')

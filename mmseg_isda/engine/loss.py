@@ -97,7 +97,14 @@ class ISDALossBase(nn.Module):
     plugin = 'mmseg_isda'  # Module that a config must import to register the loss.
 
     def __init__(
-        self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
+        self,
+        *,
+        lambda_0: float,
+        covariance: str,
+        classifier: str,
+        rank: int = 16,
+        schedule: str = 'iter',
+        sync: bool = True,
     ) -> None:
         super().__init__()
         check_lambda(lambda_0)
