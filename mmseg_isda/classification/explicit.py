@@ -35,7 +35,7 @@ class ExplicitSDALoss(ISDALossBase):
         entropy_margin: where the hinge ends: mean entropy per feature, in nats.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: factor of the loss.
-        options: ``lambda_0``, ``covariance``, ``rank``, ``schedule``, ``sync`` and ``classifier`` of :class:`.ISDALoss`.
+        options: ``lambda_0``, ``covariance``, ``rank``, ``schedule``, ``sync``, ``classifier`` of :class:`.ISDALoss`.
 
     Raises:
         TypeError: if there is no such option.
