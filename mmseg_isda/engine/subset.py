@@ -31,7 +31,7 @@ def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int, *, op
         option: what a message calls ``num_images``.
 
     Raises:
-        OptionError: if nothing or everything would be chosen, or a class has too few items.
+        OptionError: if nothing or everything would be chosen, or all of a class.
     """
     labels = np.asarray(labels)
     if not 0 < num_images < len(labels):
@@ -42,7 +42,7 @@ def choose(labels: Sequence[int] | np.ndarray, num_images: int, seed: int, *, op
     shares[random.permutation(len(classes))[: num_images % len(classes)]] += 1
     chosen = []
     for label, count, share in zip(classes, counts, shares, strict=True):
-        if share > count:
+        if share >= count:
             raise OptionError(f'{option}={num_images} takes {share} images of class {label}, which has {count}')
         chosen.append(random.permutation(np.flatnonzero(labels == label))[:share])
     return np.sort(np.concatenate(chosen))
@@ -115,6 +115,8 @@ class PartDataset(Dataset):
 class SubsetDataset(PartDataset):
     """Images of a data set that a seed chooses (``part='chosen'``), or all others (``part='rest'``).
 
+    It serves few labels, and images that are held out of training to choose settings by.
+
     Where the images have a ``gt_label``, each class gives equally many. Ten labeled images a class to train on, the
     others to test on, different ones for each seed of ``tools/train.py --seed``:
 
@@ -153,8 +155,9 @@ class SubsetDataset(PartDataset):
 
     def prepare_data(self, index: int) -> Any:
         """Return an image of this part after its transforms; those of ``dataset`` run once."""
+        read, place = getattr(self.dataset, 'prepare_data', self.dataset.__getitem__), int(self.indices[index])
         if self._transforms is None:
-            return self.dataset[int(self.indices[index])]
+            return read(place)
         if index not in self._cache:
-            self._cache[index] = self.dataset[int(self.indices[index])]
+            self._cache[index] = read(place)
         return self._transforms(copy.deepcopy(self._cache[index]))

@@ -14,10 +14,9 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
-from ...engine.subset import PartDataset
+from ...engine.subset import PartDataset, choose
 from ...errors import MissingPathError, OptionError
 from ...files import write_bytes
-from ..holdout import split_by_class
 
 PARTS = ('labeled', 'unlabeled', 'held_out')
 
@@ -39,10 +38,7 @@ def draw_split(labels: np.ndarray, num_labeled: int, seed: int) -> dict[str, Any
     num_classes = len(np.unique(labels))
     if num_labeled < num_classes:
         raise OptionError(f'num_labeled={num_labeled} leaves some of the {num_classes} classes without any label')
-    try:
-        _, labeled = split_by_class(labels, num_labeled, seed)
-    except ValueError as error:
-        raise OptionError(f'num_labeled={num_labeled} cannot be drawn: {error}') from error
+    labeled = choose(labels, num_labeled, seed, option='num_labeled')
     return dict(**_fingerprint(labels), num_labeled=num_labeled, seed=seed, labeled=labeled.tolist())
 
 
@@ -125,10 +121,9 @@ class LabelSplitDataset(PartDataset):
         labeled = np.sort(np.array(_open_split(labels, num_labeled, seed, split_file)['labeled']))
         held_out = np.array([], dtype=np.int64)
         if hold_out:
-            kept, held = split_by_class(labels[labeled], hold_out, hold_out_seed)
-            labeled, held_out = labeled[kept], labeled[held]
-        known = np.concatenate([labeled, held_out])
-        parts = dict(labeled=labeled, held_out=held_out, unlabeled=np.setdiff1d(self.indices, known))
+            held_out = labeled[choose(labels[labeled], hold_out, hold_out_seed, option='hold_out')]
+        unlabeled = np.setdiff1d(self.indices, labeled)
+        parts = dict(labeled=np.setdiff1d(labeled, held_out), held_out=held_out, unlabeled=unlabeled)
         self.indices = parts[part]
         if not len(self):
             raise OptionError(
