@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, OptionError
 from .names import densenet_name
 
 Shape = tuple[int, ...]
@@ -197,15 +199,25 @@ def _detect_densenet(state: Mapping[str, Tensor]) -> Architecture:
 
 def _densenet_shapes(growth: int, depths: Shape, init: int) -> tuple[dict[str, Shape], int]:
     """Return the shapes of torchvision's network by the names of MMPretrain, and the number of features."""
-    from torchvision.models import DenseNet  # MMPretrain, whose backbone this is for, needs it too
-
     with torch.device('meta'):
-        network = DenseNet(growth, depths, init)
+        network = library('torchvision').models.DenseNet(growth, depths, init)
     state = network.features.state_dict(prefix='features.')
     return {densenet_name(key): tuple(value.shape) for key, value in state.items()}, network.classifier.in_features
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- all ------------------------------------------------------------------------------------------------------------
+
+
+def library(name: str) -> ModuleType:
+    """Return a library that knows the shapes of a network, and that its backbone needs as well.
+
+    Raises:
+        OptionError: if it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise OptionError(f'weights of this network are converted by {name}: pip install {name}') from error
 
 
 def _norm(name: str, channels: int) -> dict[str, Shape]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...errors import CheckpointError, OptionError
-from .architectures import Architecture
+from ...errors import CheckpointError
+from .architectures import Architecture, library
 
 # (blocks, channels that enter the last convolution): name in timm
 _NETWORKS = {
@@ -47,12 +47,8 @@ def detect_lite(state: Mapping[str, Tensor]) -> tuple[Architecture, dict[str, st
             f'an EfficientNet-Lite has 16 or 21 blocks, got {blocks}, with a last convolution of {tuple(last.shape)}: '
             f'only lite0 to lite2 are known'
         )
-    try:
-        import timm
-    except ImportError as error:
-        raise OptionError('the weights of an EfficientNet-Lite are for a network of timm: pip install timm') from error
     with torch.device('meta'):
-        network = timm.create_model(name).state_dict()
+        network = library('timm').create_model(name).state_dict()
     shapes = {key: tuple(value.shape) for key, value in network.items() if not key.startswith('classifier.')}
     tail = {key: shapes.pop(key) for key in list(shapes) if key.startswith(('conv_head.', 'bn2.'))}
     settings = dict(type='TIMMBackbone', model_name=name, features_only=True, pretrained=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from mmseg_isda.checkpoints.convert import convert_weights
 from mmseg_isda.checkpoints.convert.lite import detect_lite
-from mmseg_isda.errors import CheckpointError
+from mmseg_isda.errors import CheckpointError, OptionError
 
 timm = pytest.importorskip('timm')
 
@@ -47,6 +49,12 @@ def test_backbone_loads_into_the_network_of_its_settings(weights):
     state = {name.removeprefix('timm_model.'): value for name, value in done.state_dict.items()}
     network.load_state_dict(state)
     assert set(done.dropped) == {name for name in weights if name.startswith(('_conv_head', '_bn1', '_fc'))}
+
+
+def test_a_missing_library_is_named(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(OptionError, match='pip install timm'):
+        convert_weights(weights, 'mmseg')
 
 
 def test_a_missing_block_is_refused(weights):
