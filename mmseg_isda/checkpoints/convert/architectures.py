@@ -199,8 +199,9 @@ def _detect_densenet(state: Mapping[str, Tensor]) -> Architecture:
 
 def _densenet_shapes(growth: int, depths: Shape, init: int) -> tuple[dict[str, Shape], int]:
     """Return the shapes of torchvision's network by the names of MMPretrain, and the number of features."""
+    models = library('torchvision').models
     with torch.device('meta'):
-        network = library('torchvision').models.DenseNet(growth, depths, init)
+        network = models.DenseNet(growth, depths, init)
     state = network.features.state_dict(prefix='features.')
     return {densenet_name(key): tuple(value.shape) for key, value in state.items()}, network.classifier.in_features
 

@@ -47,8 +47,9 @@ def detect_lite(state: Mapping[str, Tensor]) -> tuple[Architecture, dict[str, st
             f'an EfficientNet-Lite has 16 or 21 blocks, got {blocks}, with a last convolution of {tuple(last.shape)}: '
             f'only lite0 to lite2 are known'
         )
+    timm = library('timm')
     with torch.device('meta'):
-        network = library('timm').create_model(name).state_dict()
+        network = timm.create_model(name).state_dict()
     shapes = {key: tuple(value.shape) for key, value in network.items() if not key.startswith('classifier.')}
     tail = {key: shapes.pop(key) for key in list(shapes) if key.startswith(('conv_head.', 'bn2.'))}
     settings = dict(type='TIMMBackbone', model_name=name, features_only=True, pretrained=False)
