@@ -67,7 +67,12 @@ def load_from_file(filename: str, map_location: Any = None) -> Mapping:
 
 def load_from_storage(filename: str, map_location: Any = None) -> Mapping:
     """Load a checkpoint from an object storage."""
-    content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
+    try:
+        content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
+    except (ImportError, OSError) as error:
+        raise CheckpointError(
+            f'{filename} cannot be fetched ({first_line(error)}): download it and name the file'
+        ) from error
     return read_stream(io.BytesIO(content), filename)
 
 

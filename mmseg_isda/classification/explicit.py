@@ -98,10 +98,12 @@ class ExplicitSDALoss(ISDALossBase):
 
     def _augmented_losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
         """Return (N,) losses, after the pass has entered the statistics."""
-        source, weight = self.tap.find(cls_score), self.tap.weight
+        source = self.tap.find(cls_score)
+        weight = source.weight
         check_unchanged(cls_score, source, self.tap.name)
         if self.learned is None:
-            source.features = source.features.flatten(1)
+            if source.features is not None:  # taken by a first loss on the same logits
+                source.features = source.features.flatten(1)
             self.update(source, label, ignore_index=-100)
         elif self.learned.root.shape[:2] != weight.shape:
             raise ValueError(

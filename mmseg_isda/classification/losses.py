@@ -142,7 +142,7 @@ class ISDALoss(ISDALossBase):
             source.features = _as_vectors(source.features)
         check_unchanged(cls_score, source, self.tap.name)
         self.update(source, label, ignore_index)
-        added = shift_of_vectors(self.statistics, self.tap.weight, self.strength, label, ignore_index)
+        added = shift_of_vectors(self.statistics, source.weight, self.strength, label, ignore_index)
         num_wrong = (cls_score.shape[1] - 1) * (label != ignore_index).sum()
         self._mean_shift = added.detach().sum() / num_wrong.clamp_min(1)
         return added

@@ -67,6 +67,19 @@ def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 25
     return labels.masked_fill(invalid, ignore_index), suspect
 
 
+def count_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Return (C,) int64: how many labels there are of each class, without waiting for the device.
+
+    Args:
+        labels: integers of any shape, each a class or ``ignore_index``.
+        num_classes: C.
+        ignore_index: the label of pixels that have no class.
+    """
+    index = labels.flatten().long()
+    index = index.masked_fill(index == ignore_index, num_classes)
+    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
+
+
 def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
     """Bring label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
 

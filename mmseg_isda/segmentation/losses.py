@@ -146,7 +146,7 @@ class ISDASegLoss(ISDALossBase):
         count = self.update(source, small if len(source.size) == 2 else small.flatten(1), ignore_index)
         # Labels of small things may be lost at the size of the features.
         looked_up = dict(labels=label) if self.cross_entropy.augment_at == 'label' else dict(count=count)
-        shift = shift_table(self.statistics, self.tap.weight, self.strength, **looked_up)
+        shift = shift_table(self.statistics, source.weight, self.strength, **looked_up)
         self._mean_shift = mean_shift(shift, count)
         return source, size, shift
 
