@@ -115,7 +115,7 @@ class ClassCovariance(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        """Takes a batch into the statistics (Eqs. 1 to 3). No gradient flows.
+        """Take a batch into the statistics (Eqs. 1 to 3). No gradient flows.
 
         A batch with a feature that is NaN or infinite, on any rank, changes nothing but ``num_skipped``; nor does one
         that would make a mean or a variance larger than the square root of the largest number.
@@ -291,7 +291,7 @@ class ClassCovariance(nn.Module):
         return scaled @ weight.t()
 
     def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
-        """Follows the network to another device, but not to half precision, which would ruin the statistics."""
+        """Follow the network to another device, but not to half precision, which would ruin the statistics."""
 
         def at_least_float32(tensor: Tensor) -> Tensor:
             target = fn(tensor.new_empty(0))

@@ -1,4 +1,4 @@
-"""Reads the features that enter a classifier, and its weight."""
+"""Read the features that enter a classifier, and its weight."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ClassifierPass:
 
 
 class ClassifierTap:
-    """Keeps the passes of a classifier in training until every loss has taken its own.
+    """Keep the passes of a classifier in training until every loss has taken its own.
 
     Nothing is kept in evaluation or under ``no_grad``. A deep copy of the network (as EMAHook makes one) carries a tap
     of its own.
