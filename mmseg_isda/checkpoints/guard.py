@@ -99,7 +99,7 @@ def _downloading(load: Callable[..., Mapping]) -> Callable[..., Mapping]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads what MMEngine dumps: plain data, and tuples."""
+    """Read what MMEngine dumps: plain data, and tuples."""
 
 
 _PlainLoader.add_constructor(
@@ -108,7 +108,7 @@ _PlainLoader.add_constructor(
 
 
 class PlainYamlHandler(YamlHandler):
-    """Reads YAML without constructing objects of any class that it names."""
+    """Read YAML without constructing objects of any class that it names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         try:
@@ -125,7 +125,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class PlainPickleHandler(PickleHandler):
-    """Reads pickles of plain data and arrays, and refuses others."""
+    """Read pickles of plain data and arrays, and refuse others."""
 
     def load_from_fileobj(self, file: BinaryIO, **kwargs: Any) -> Any:
         try:
@@ -135,7 +135,7 @@ class PlainPickleHandler(PickleHandler):
 
 
 class WholeFileBackend(LocalBackend):
-    """Writes local files that are whole or absent; what they replace stays until then."""
+    """Write local files that are whole or absent; what they replace stays until then."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         write_bytes(obj, Path(filepath))

@@ -10,8 +10,7 @@ from tempfile import TemporaryFile
 
 from mmengine.config import Config
 
-from ..config_tree import iter_datasets as iter_datasets
-from ..config_tree import iter_dicts, look_up, type_name
+from ..config_tree import iter_datasets, iter_dicts, look_up, type_name
 from ..errors import ExistingPathError, MissingPathError, OptionError
 from ..files import check_file, is_remote
 from ..toolkits import find_hint
@@ -97,7 +96,7 @@ def check_folder(path: str | os.PathLike, option: str) -> None:
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Looks for the folders and annotation files that data loaders of a config, and their evaluators, read.
+    """Look for the folders and annotation files that data loaders of a config, and their evaluators, read.
 
     Args:
         cfg: the config.

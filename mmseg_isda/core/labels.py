@@ -49,7 +49,7 @@ def raise_invalid_label(label: int, num_classes: int, ignore_index: int, owner: 
 
 
 def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
-    """Makes labels that are out of range ignored ones, without waiting for the device.
+    """Make labels that are out of range ignored ones, without waiting for the device.
 
     On an accelerator a bad label would end the process in a device-side assertion that names nothing. This way the
     iteration runs through, and the caller looks at the second result when it is ready.
@@ -81,7 +81,7 @@ def count_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> T
 
 
 def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Brings label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
+    """Bring label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
 
     Args:
         labels: (N, H, W) integers.

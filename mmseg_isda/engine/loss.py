@@ -55,7 +55,7 @@ def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
 
 
 class LabelGuard:
-    """Keeps a bad label from ending the process in a device-side assertion, and names it once the device is done."""
+    """Keep a bad label from ending the process in a device-side assertion, and name it once the device is done."""
 
     def __init__(self) -> None:
         self._suspect: tuple[Tensor, int, int, str] | None = None
@@ -98,7 +98,14 @@ class ISDALossBase(nn.Module):
     plugin = 'mmseg_isda'  # Module that a config must import to register the loss.
 
     def __init__(
-        self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
+        self,
+        *,
+        lambda_0: float,
+        covariance: str,
+        classifier: str,
+        rank: int = 16,
+        schedule: str = 'iter',
+        sync: bool = True,
     ) -> None:
         super().__init__()
         check_lambda(lambda_0)

@@ -1,4 +1,4 @@
-"""Chooses between the fused pass and plain PyTorch."""
+"""Choose between the fused pass and plain PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cross_entropy import isda_cross_entropy
-from ..tap import ClassifierPass, upsampling_of
+from ..graph import upsampling_of
+from ..tap import ClassifierPass
 from .function import fused_cross_entropy, should_fuse
 
 
