@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,35 @@ def is_accuracy(metric: str) -> bool:
 
 def title_of(metric: str) -> str:
     """Return how pictures call a metric."""
-    return 'validation error, %' if is_accuracy(metric) else metric
+    return 'Validation error, %' if is_accuracy(metric) else f'Validation {metric}'
 
 
-def read_runs(folders: Sequence[str | Path]) -> list[Run]:
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the sample standard deviation; of one value, 0."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add what names runs, and the metric to draw."""
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folders, or folders of such')
+    parser.add_argument('--metric', help="what to draw (the toolkit's usual one)")
+
+
+def runs_and_metric(args: Namespace) -> tuple[list[Run], str]:
+    """Return the runs that the command line names, and the metric to draw of them.
+
+    Raises:
+        MissingPathError: see :func:`read_runs`.
+        OptionError: if the toolkit has no usual metric.
+    """
+    runs = read_runs(args.runs)
+    metric = args.metric or toolkit_of(runs[0].cfg).metric
+    if metric is None:
+        raise OptionError('there is no usual metric of such runs: name one by --metric')
+    return runs, metric
+
+
+def read_runs(folders: Iterable[str | Path]) -> list[Run]:
     """Read every run in some folders, each a work folder or one of work folders.
 
     Raises:
@@ -69,44 +95,32 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     """
     runs = []
     for folder in map(Path, folders):
-        logs = sorted(folder.rglob('vis_data/scalars.json'))
-        if not folder.is_dir() or not logs:
+        paths = sorted({log.parents[2] for log in folder.rglob('vis_data/scalars.json')})
+        if not paths:
             state = 'holds no log of a run (TIME/vis_data/scalars.json)' if folder.is_dir() else 'does not exist'
             raise MissingPathError(f'{folder} {state}; name what tools/train.py --work-dir wrote')
-        runs += [_read_run(path) for path in sorted({log.parents[2] for log in logs})]
+        runs += map(_read_run, paths)
     return runs
 
 
 def _read_run(path: Path) -> Run:
-    starts = sorted(path.glob('*/vis_data'))
     validations: dict[int, dict[str, float]] = {}
-    for line in (line for start in starts for line in _lines(start / 'scalars.json')):
+    for line in _lines(sorted(path.glob('*/vis_data/scalars.json'))):
         if 'loss' not in line and isinstance(line.get('step'), int):
             metrics = {key: value for key, value in line.items() if key not in NOT_METRICS}
             validations.setdefault(line['step'], {}).update(metrics)
     if not validations:
         raise MissingPathError(f'{path} holds no validation yet')
     named = sorted(path.glob('*.py'))
-    cfg = Config.fromfile(check_file(starts[-1] / 'config.py', 'config of the run'))
+    last = max(path.glob('*/vis_data'))
+    cfg = Config.fromfile(check_file(last / 'config.py', 'config of the run'))
     return Run(path, named[0].stem if named else path.name, cfg, validations)
 
 
-def _lines(log: Path) -> list[dict]:
-    """The entries of a log; a line that was cut off while it was written is left out."""
-    entries = []
-    for line in log.read_text(encoding='utf-8', errors='replace').splitlines() if log.is_file() else ():
+def _lines(logs: Iterable[Path]) -> Iterable[dict]:
+    """The entries of logs; a line that was cut off while it was written is left out."""
+    for line in (line for log in logs for line in log.read_text(encoding='utf-8', errors='replace').splitlines()):
         try:
-            entries.append(json.loads(line))
+            yield json.loads(line)
         except json.JSONDecodeError:
             continue
-    return entries
-
-
-def usual_metric(runs: Sequence[Run]) -> str:
-    """Return what users of the toolkit of some runs compare by."""
-    return toolkit_of(runs[0].cfg).metric
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the sample standard deviation; of one value, 0."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .collect import Sample
 from .pictures import COLORS
 from .sources import Case, add_source_options, load_cases
 
@@ -107,12 +106,13 @@ def measure(case: Case) -> dict[str, Any]:
     )
     forms: dict[str, list[Tensor]] = {}
     for label in sample.classes:
-        matrix = _matrix_of(sample, label) if kept is None else kept.covariance[label].double()
+        features = sample.features[sample.labels == label]
+        matrix = covariance_of(features) if kept is None else kept.covariance[label].double()
         values = eigenvalues(matrix)
         for name, other in ({'full': matrix} | cheaper_matrices(matrix, shared)).items():
             forms.setdefault(name, []).append(quadratic_forms(weight, label, other))
         numbers['classes'][case.names[label]] = dict(
-            samples=int((sample.labels == label).sum()),
+            samples=len(features),
             effective_rank=effective_rank(values),
             held_by_rank=held_by_rank(values),
             held_by_diagonal=held_by_diagonal(matrix),
@@ -125,10 +125,6 @@ def measure(case: Case) -> dict[str, Any]:
         shift = trained.statistics.shift(trained.weight, trained.strength)
         numbers |= {'lambda': trained.strength, 'shift': shift[present][:, present]}
     return numbers
-
-
-def _matrix_of(sample: Sample, label: int) -> Tensor:
-    return covariance_of(sample.features[sample.labels == label])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
