@@ -96,10 +96,10 @@ def _reverse(numbers: dict[str, Any]) -> str:
 
 
 def _curves(numbers: dict[str, Any]) -> str:
-    ends = [
-        f'{name} {curve["mean"][-1]:.2f} % (standard deviation {curve["spread"][-1]:.2f}, {curve["runs"]} run(s))'
-        for name, curve in numbers['curves'].items()
-    ]
+    ends = []
+    for name, curve in numbers['curves'].items():
+        runs = f'{curve["runs"]} run{"s" if curve["runs"] > 1 else ""}'
+        ends.append(f'{name} {curve["mean"][-1]:.2f} % (standard deviation {curve["spread"][-1]:.2f}, {runs})')
     return f'At the end: {"; ".join(ends)}.'
 
 
@@ -169,7 +169,7 @@ def plan(work_dir: Path) -> list[Step]:
     last = 'epoch_30.pth'
     isda = [ISDA, folders['isda'] / last]
     generator = folders['wgan'] / 'generator.pt'
-    seeds = sorted(SEEDS.glob('*/')) or [folders['plain'], folders['isda']]
+    seeds = [SEEDS] if any(SEEDS.rglob('vis_data/scalars.json')) else [folders['plain'], folders['isda']]
     words = {
         'bound': [ISDA, folders['isda']],
         'features': [PLAIN, folders['plain'] / last, *isda],

@@ -17,33 +17,23 @@ from .sources import Case, add_source_options, load_cases
 CONTROLS = ('not moved', 'random direction')
 
 
-class Moves(NamedTuple):
-    """Steps away from features of one class.
-
-    Attributes:
-        names: K names; the controls are the first and the last.
-        steps: (K, A).
-    """
-
-    names: list[str]
-    steps: Tensor
-
-
 class Shown(NamedTuple):
     """One feature of a class, to be drawn.
 
     Attributes:
         source: its place in the sample.
-        moves: K steps away from it.
+        names: of K steps away from it.
         found: (K, neighbors) what is nearest there, by place in the sample.
     """
 
     source: int
-    moves: Moves
+    names: list[str]
     found: Tensor
 
 
-def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None) -> Moves:
+def moves_of(
+    matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
     """Return steps along the leading directions of a covariance, both ways, between two controls.
 
     Args:
@@ -51,6 +41,9 @@ def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Gener
         count: directions.
         scale: length of the steps, in standard deviations along the direction.
         generator: of the random direction, whose length is the mean of the others.
+
+    Returns:
+        (A,) steps by name; the controls are the first and the last.
     """
     values, vectors = torch.linalg.eigh(matrix.double())
     count = min(count, len(matrix))
@@ -59,7 +52,7 @@ def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Gener
     random *= leading.norm(dim=1).mean() / random.norm()
     steps = [torch.zeros_like(random), *(sign * step for step in leading for sign in (1, -1)), random]
     names = [f'direction {k} {sign}' for k in range(1, count + 1) for sign in ('+', '-')]
-    return Moves([CONTROLS[0], *names, CONTROLS[1]], torch.stack(steps).float())
+    return dict(zip([CONTROLS[0], *names, CONTROLS[1]], torch.stack(steps).float(), strict=True))
 
 
 def nearest(sample: Sample, source: int, places: Tensor, count: int) -> Tensor:
@@ -96,11 +89,11 @@ def measure(
         moves = moves_of(matrix, count=directions, scale=scale, generator=generator)
         own = (sample.labels == label).nonzero().squeeze(1)
         for source in own[torch.randperm(len(own), generator=generator)[:sources]].tolist():
-            found = nearest(sample, source, sample.features[source] + moves.steps, neighbors)
-            shown.setdefault(label, Shown(source, moves, found))
+            found = nearest(sample, source, sample.features[source] + torch.stack([*moves.values()]), neighbors)
+            shown.setdefault(label, Shown(source, list(moves), found))
             shares.append(torch.stack([sample.labels[found] == label, torch.isin(found, found[0])]).float().mean(2))
     same, stayed = torch.stack(shares).mean(0).tolist()
-    rows = zip(moves.names, same, stayed, strict=True)
+    rows = zip(moves, same, stayed, strict=True)
     means = {name: dict(same_class=own, neighbors_that_stay=kept) for name, own, kept in rows}
     return dict(checkpoint=str(trained.path), scale=scale, features_moved=len(shares), moves=means), shown
 
@@ -155,7 +148,7 @@ def _draw_block(block: SubFigure, case: Case, label: int, shown: Shown) -> None:
     show_image(axes[0, 0], case.picture(shown.source))
     for place in axes[1:, 0]:
         place.set(xticks=[], yticks=[], frame_on=False)
-    for row, name in enumerate(shown.moves.names):
+    for row, name in enumerate(shown.names):
         color = '#555555' if name in CONTROLS else COLORS[0]
         axes[row, 0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=8, color=color)
         for place, index in zip(axes[row, 1:], shown.found[row].tolist(), strict=True):

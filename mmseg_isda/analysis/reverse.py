@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.explicit import sample_directions
 from ..errors import OptionError
-from .generators import check_generator, functions_of, load_generator, to_network, to_pixels
+from .generators import check_generator, functions_of, load_generator, to_network
 from .pictures import COLORS, show_image
 from .sources import Case, add_source_options, load_cases
 from .trained import as_picture
@@ -193,7 +193,11 @@ def map_back(
     steps = [replace(step, steps=args.steps or step.steps) for step in PRESETS[args.preset]]
     device = trained.classifier.weight.device
     directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
-    with functions_of(trained, generator, tuple(args.range)) as (render, encode):
+    with functions_of(trained, generator, args.range) as (paint, encode):
+
+        def render(inputs: Tensor) -> Tensor:
+            return to_network(trained, paint(inputs))
+
         images = to_network(trained, original.to(device))
         features = encode(images).detach()
         targets = (features.unsqueeze(1) + directions).flatten(0, 1)
@@ -210,17 +214,16 @@ def map_back(
         moved, _ = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
         mapped = {}
         for name, inputs, wanted in (('found', z, features), ('augmented', moved, targets)):
-            made = render(standardize(inputs)).detach()
-            mapped[name] = to_pixels(trained, made)
-            mapped[f'{name}_error'] = (encode(made).detach() - wanted).square().sum(1)
+            mapped[name] = paint(standardize(inputs)).detach()
+            made = encode(to_network(trained, mapped[name])).detach()
+            mapped[f'{name}_error'] = (made - wanted).square().sum(1)
     mapped |= {name: mapped[name].unflatten(0, (-1, count)) for name in ('augmented', 'augmented_error')}
     mapped['augmentation'] = directions.square().sum(2)
     return {name: tensor.cpu() for name, tensor in mapped.items()}
 
 
 def summarize(mapped: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:
-    """Return errors that tell whether the inversion worked: of the features over ``scale`` (K,), of
-    the pixels in gray levels."""
+    """Return errors that tell whether the inversion worked: of features over ``scale`` (K,), of pixels in gray levels."""
     difference = mapped['found'].clamp(0, 255) - mapped['original']
     return dict(
         step_1_feature_error=mapped['found_error'] / scale,
