@@ -129,7 +129,7 @@ def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None)
         unit: of that place: ``'lambda'``, ``'epoch'`` or ``'iteration'``.
         mark: lambda of the checkpoint.
     """
-    figure = Figure(figsize=(9, 3.8))
+    figure = Figure(figsize=(8, 3.6))
     left, right = figure.subplots(1, 2)
     at, expected, bound, gap, plain, error = (
         np.array([row[key] for row in rows])

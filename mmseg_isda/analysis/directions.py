@@ -127,7 +127,7 @@ def draw(case: Case, numbers: dict[str, Any], shown: dict[int, Shown]) -> Figure
     rows, columns = next(iter(shown.values())).found.shape
     across = min(2, len(shown))
     down = math.ceil(len(shown) / across)
-    size = (across * (1.7 + 0.65 * columns) + 1, down * (0.72 * rows + 0.5) + 0.5)
+    size = (across * (1.3 + 0.6 * columns), down * (0.68 * rows + 0.5) + 0.5)
     figure = Figure(figsize=size, layout='constrained')
     blocks = figure.subfigures(down, across, squeeze=False, wspace=0.06, hspace=0.04).flat
     for block, (label, entry) in zip(blocks, shown.items(), strict=False):
@@ -146,11 +146,13 @@ def _draw_block(block: SubFigure, case: Case, label: int, shown: Shown) -> None:
     block.suptitle(f'{case.names[label]}: a feature (left) and its nearest neighbors', fontsize=10)
     axes = block.subplots(len(shown.found), shown.found.shape[1] + 1, squeeze=False)
     show_image(axes[0, 0], case.picture(shown.source))
-    for place in axes[1:, 0]:
-        place.set(xticks=[], yticks=[], frame_on=False)
     for row, name in enumerate(shown.names):
-        color = '#555555' if name in CONTROLS else COLORS[0]
-        axes[row, 0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=8, color=color)
+        look = dict(va='center', fontsize=8.5, color='#555555' if name in CONTROLS else COLORS[0])
+        if row == 0:
+            axes[row, 0].set_ylabel(name, rotation=0, ha='right', **look)
+        else:
+            axes[row, 0].set_axis_off()
+            axes[row, 0].text(1, 0.5, name.replace('-', '−'), ha='right', transform=axes[row, 0].transAxes, **look)
         for place, index in zip(axes[row, 1:], shown.found[row].tolist(), strict=True):
             other = int(case.sample.labels[index])
             note, color = ('', 'black') if other == label else (case.names[other], COLORS[1])

@@ -103,6 +103,7 @@ def measure(case: Case, *, augmented: int, perplexity: float, seed: int) -> dict
     kept = (copies @ trained.weight.T + trained.bias).argmax(2) == sample.labels[chosen, None]
     return dict(
         checkpoint=str(trained.path),
+        title=trained.title,
         accuracy_percent=100 * float((sample.logits.argmax(1) == sample.labels).float().mean()),
         neighbor_purity=neighbor_purity(sample.features, sample.labels),
         spread_within_over_between=spread_ratio(sample.features, sample.labels),
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 
 def draw(maps: Sequence[dict[str, Any]]) -> Figure:
     """Draw what :func:`measure` returned of each checkpoint."""
-    figure = Figure(figsize=(5.2 * len(maps) + 1.2, 5.4))
+    figure = Figure(figsize=(3.9 * len(maps) + 1, 4.5))
     for axes, entry in zip(np.atleast_1d(figure.subplots(1, len(maps))), maps, strict=True):
         _draw_map(axes, entry)
     handles, names = figure.axes[0].get_legend_handles_labels()
@@ -150,13 +151,12 @@ def _draw_map(axes: Axes, entry: dict[str, Any]) -> None:
         color, marker = color_and_marker(int(entry['labels'][index]))
         axes.scatter(*copies.T, s=26, color=color, marker='x', lw=1.1)
         axes.scatter(*entry['points'][index], s=90, color=color, marker=marker, edgecolor='black', lw=1.5, zorder=3)
-    axes.set(xticks=[], yticks=[], title=_title(entry))
+    axes.set(
+        xticks=[],
+        yticks=[],
+        title=f'{entry["title"]}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class',
+    )
     axes.grid(False)
     axes.set_aspect('equal', 'datalim')
     if len(entry['chosen']):
         axes.set_xlabel('large: a feature; crosses: its augmented copies', fontsize=9)
-
-
-def _title(entry: dict[str, Any]) -> str:
-    parts = entry['checkpoint'].split('/')[-2:]
-    return f'{"/".join(parts)}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class'

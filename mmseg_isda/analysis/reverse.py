@@ -156,6 +156,8 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     trained, sample, dataset = case.trained.needs_statistics(), case.sample, case.dataset
     if case.is_dense:
         raise OptionError('reverse needs one feature for each image: name a config of classification')
+    if args.augmented < 1:
+        raise OptionError(f'--augmented must be 1 or more, got {args.augmented}')
     generator = load_generator(args.generator)
     check_generator(generator, args.latent, dataset[0]['inputs'].shape, args.generator)
     chosen = torch.stack([(sample.labels == label).nonzero()[0, 0] for label in sample.classes[: args.shown]])
@@ -223,7 +225,7 @@ def map_back(
 
 
 def summarize(mapped: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:
-    """Return errors that tell whether the inversion worked: of features over ``scale`` (K,), of pixels in gray levels."""
+    """Return errors that tell whether the inversion worked: features over ``scale`` (K,), pixels in gray levels."""
     difference = mapped['found'].clamp(0, 255) - mapped['original']
     return dict(
         step_1_feature_error=mapped['found_error'] / scale,
@@ -252,7 +254,7 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
     rows, count = pictures['augmented'].shape[:2]
     neighbors = pictures['neighbors'].shape[1]
     columns = 2 + count + neighbors
-    figure = Figure(figsize=(0.95 * columns + 1, 1.12 * rows + 0.8))
+    figure = Figure(figsize=(0.76 * columns + 0.6, 0.96 * rows + 0.8))
     axes = figure.subplots(rows, columns, squeeze=False)
     titles = ['original', 'step I', *['augmented'] * count, *(f'nearest {rank + 1}' for rank in range(neighbors))]
     for place, title in zip(axes[0], titles, strict=True):

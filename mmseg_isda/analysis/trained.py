@@ -53,6 +53,11 @@ class Trained:
     unit: str
 
     @property
+    def title(self) -> str:
+        """Its folder and how long it was trained, in words."""
+        return f'{self.path.parent.name}, ' + (f'{self.unit} {self.step}' if self.step else self.path.name)
+
+    @property
     def weight(self) -> Tensor:
         """(C, A) weight of the classifier, on the CPU."""
         return self.classifier.weight.detach().flatten(1).float().cpu()
