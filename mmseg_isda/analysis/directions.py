@@ -152,7 +152,7 @@ def _draw_block(block: SubFigure, case: Case, label: int, shown: Shown) -> None:
             axes[row, 0].set_ylabel(name, rotation=0, ha='right', **look)
         else:
             axes[row, 0].set_axis_off()
-            axes[row, 0].text(1, 0.5, name.replace('-', '−'), ha='right', transform=axes[row, 0].transAxes, **look)
+            axes[row, 0].text(1, 0.5, name, ha='right', transform=axes[row, 0].transAxes, **look)
         for place, index in zip(axes[row, 1:], shown.found[row].tolist(), strict=True):
             other = int(case.sample.labels[index])
             note, color = ('', 'black') if other == label else (case.names[other], COLORS[1])

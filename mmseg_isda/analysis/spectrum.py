@@ -166,7 +166,7 @@ def _draw_errors(axes: Axes, cheaper: dict[str, dict[str, Any]]) -> None:
     errors = 100 * np.stack([entry['error'].numpy() for entry in cheaper.values()])
     mean = errors.mean(1)
     spread = np.stack([mean - errors.min(1), errors.max(1) - mean])
-    names = [f'{name}\n× {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
+    names = [f'{name}\nx {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
     colors = [COLORS[0] if name.startswith('rank') else COLORS[1] for name in cheaper]
     axes.bar(names, mean, yerr=spread, color=colors, capsize=3, error_kw=dict(lw=1, ecolor='black'))
     axes.tick_params(axis='x', labelsize=8)
