@@ -98,8 +98,8 @@ def _reverse(numbers: dict[str, Any]) -> str:
 def _curves(numbers: dict[str, Any]) -> str:
     ends = []
     for name, curve in numbers['curves'].items():
-        runs = f'{curve["runs"]} run{"s" if curve["runs"] > 1 else ""}'
-        ends.append(f'{name} {curve["mean"][-1]:.2f} % (standard deviation {curve["spread"][-1]:.2f}, {runs})')
+        spread = f'standard deviation {curve["spread"][-1]:.2f}, {curve["runs"]} runs'
+        ends.append(f'{name} {curve["mean"][-1]:.2f} % ({spread if curve["runs"] > 1 else "one run"})')
     return f'At the end: {"; ".join(ends)}.'
 
 

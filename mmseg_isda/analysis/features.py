@@ -156,6 +156,7 @@ def _draw_map(axes: Axes, entry: dict[str, Any]) -> None:
         yticks=[],
         title=f'{entry["title"]}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class',
     )
+    axes.spines[:].set(visible=True, color='#BBBBBB')
     axes.grid(False)
     axes.set_aspect('equal', 'datalim')
     if len(entry['chosen']):

@@ -32,17 +32,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse a command line on which WHAT may stand first or last.
 
     Raises:
-        OptionError: if a number is too small.
+        OptionError: if no analysis is named, or a number is too small.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     what = next((word for word in argv if word in ANALYSES), None)
     if what is not None:
         argv.remove(what)
         argv.insert(0, what)
+    elif argv and '-h' not in argv and '--help' not in argv:
+        raise OptionError(f'WHAT must be the first or the last word, one of {", ".join(ANALYSES)}; got {argv[-1]!r}')
     prog = 'mmseg-isda analyze'
     usage = f'{prog} CONFIG CHECKPOINT WHAT [options]\n       {prog} WHAT --help'
     parser = argparse.ArgumentParser(prog=prog, description="Draw one of the paper's analyses.", usage=usage)
-    commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT')
+    commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT', prog=prog)
     for name, text in ANALYSES.items():
         command = commands.add_parser(name, help=text, description=text)
         if name == what:

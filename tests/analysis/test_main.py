@@ -160,6 +160,12 @@ def test_numbers_that_cannot_be_are_refused_in_one_line(
     assert f'{words[0]} must be {smallest} or more' in _error(capsys, *digits, 'directions', *words)
 
 
+def test_an_unknown_analysis_is_named(digits: list[str], capsys: pytest.CaptureFixture) -> None:
+    """Guards the parser's own message, which blames the config."""
+    error = _error(capsys, *digits, 'everything')
+    assert 'one of bound, features' in error and error.endswith("got 'everything'")
+
+
 def test_a_missing_library_is_named(digits: list[str], capsys: pytest.CaptureFixture, monkeypatch) -> None:
     """The package can be installed without what draws."""
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
