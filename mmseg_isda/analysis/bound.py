@@ -18,6 +18,7 @@ from .pictures import COLORS, GRAY
 from .sources import Case, add_source_options, load_cases, pairs_of
 
 ELEMENTS_AT_A_TIME = 1 << 22
+LOG_FROM = 30  # ratio of losses from which on the axis is logarithmic
 MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of lambda, where there is one checkpoint alone
 
 
@@ -138,7 +139,7 @@ def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None)
     left.plot(at, bound, color=COLORS[1], marker='s', label='ISDA: the bound (Eq. 7)')
     _draw_with_band(left, at, expected, 2 * error, color=COLORS[0], marker='o', label='Expected loss, sampled (Eq. 6)')
     left.plot(at, plain, color=COLORS[6], ls='--', lw=1.2, label='Cross entropy, nothing augmented')
-    left.set(title='Loss')
+    left.set(title='Mean loss', yscale='log' if bound.max() > LOG_FROM * plain.min() > 0 else 'linear')
     _draw_with_band(right, at, gap, 200 * error * bound / expected**2, color=COLORS[1], marker='s')
     right.set(title='How far the bound is too high, %', ylim=(min(0, gap.min()), None))
     for axes in (left, right):

@@ -31,6 +31,7 @@ STYLE = {
     'image.cmap': 'cividis',
     'legend.frameon': False,
     'lines.linewidth': 1.8,
+    'lines.markersize': 4.5,
 }
 
 
