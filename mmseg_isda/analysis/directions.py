@@ -15,6 +15,7 @@ from .pictures import COLORS, show_image
 from .sources import Case, add_source_options, load_cases
 
 CONTROLS = ('not moved', 'random direction')
+LONGEST = 12  # letters of a name below an image
 
 
 class Shown(NamedTuple):
@@ -127,7 +128,7 @@ def draw(case: Case, numbers: dict[str, Any], shown: dict[int, Shown]) -> Figure
     rows, columns = next(iter(shown.values())).found.shape
     across = min(2, len(shown))
     down = math.ceil(len(shown) / across)
-    size = (across * (1.3 + 0.6 * columns), down * (0.68 * rows + 0.5) + 0.5)
+    size = (across * (1.3 + 0.66 * columns), down * (0.63 * rows + 0.5) + 0.5)
     figure = Figure(figsize=size, layout='constrained')
     blocks = figure.subfigures(down, across, squeeze=False, wspace=0.06, hspace=0.04).flat
     for block, (label, entry) in zip(blocks, shown.items(), strict=False):
@@ -155,5 +156,10 @@ def _draw_block(block: SubFigure, case: Case, label: int, shown: Shown) -> None:
             axes[row, 0].text(1, 0.5, name, ha='right', transform=axes[row, 0].transAxes, **look)
         for place, index in zip(axes[row, 1:], shown.found[row].tolist(), strict=True):
             other = int(case.sample.labels[index])
-            note, color = ('', 'black') if other == label else (case.names[other], COLORS[1])
+            note, color = ('', 'black') if other == label else (_short(case.names[other]), COLORS[1])
             show_image(place, case.picture(index), note, color=color)
+
+
+def _short(name: str) -> str:
+    """A name that fits below an image."""
+    return name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…'

@@ -269,7 +269,7 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
             color = COLORS[0] if title == 'augmented' else 'black'
             show_image(place, as_picture(image, case.trained.cfg), note, color=color)
     figure.supxlabel(
-        'Below: squared error of the feature, in % of the mean squared distance of two features of the class. '
+        'Below: squared error of the feature, in % of the mean squared distance of two features of the class.\n'
         'Nearest: real images nearest to the first augmented one.',
         fontsize=9,
     )

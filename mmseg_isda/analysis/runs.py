@@ -6,11 +6,13 @@ import json
 import statistics
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
+from ..commands.runs import fingerprint
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
 from ..toolkits import toolkit_of
@@ -24,7 +26,8 @@ class Run:
 
     Attributes:
         path: its work folder.
-        name: of its config; runs of one name differ by their seed.
+        name: of its config, and of its folder where other settings of that config were run too: runs of one name
+            differ by nothing but their seed.
         cfg: the whole config.
         validations: metrics by the epoch, or iteration, that they follow.
     """
@@ -100,7 +103,25 @@ def read_runs(folders: Iterable[str | Path]) -> list[Run]:
             state = 'holds no log of a run (TIME/vis_data/scalars.json)' if folder.is_dir() else 'does not exist'
             raise MissingPathError(f'{folder} {state}; name what tools/train.py --work-dir wrote')
         runs += map(_read_run, paths)
-    return runs
+    return _tell_apart(runs)
+
+
+def _tell_apart(runs: list[Run]) -> list[Run]:
+    """Add the folder to the names of runs of one config whose settings differ."""
+    kinds: dict[str, set[str]] = {}
+    for run in runs:
+        kinds.setdefault(run.name, set()).add(fingerprint(Config(_without_seeds(run.cfg.to_dict()))))
+    return [replace(run, name=f'{run.name}: {_variant(run.path)}') if len(kinds[run.name]) > 1 else run for run in runs]
+
+
+def _variant(path: Path) -> str:
+    return path.parent.name if path.name.startswith('seed_') else path.name
+
+
+def _without_seeds(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_seeds(value) for key, value in node.items() if key not in ('seed', 'randomness')}
+    return [_without_seeds(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 def _read_run(path: Path) -> Run:

@@ -166,25 +166,27 @@ def _draw_errors(axes: Axes, cheaper: dict[str, dict[str, Any]]) -> None:
     errors = 100 * np.stack([entry['error'].numpy() for entry in cheaper.values()])
     mean = errors.mean(1)
     spread = np.stack([mean - errors.min(1), errors.max(1) - mean])
-    names = [f'{name}\nx {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
+    names = [f'{name}, x {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
     colors = [COLORS[0] if name.startswith('rank') else COLORS[1] for name in cheaper]
-    axes.bar(names, mean, yerr=spread, color=colors, capsize=3, error_kw=dict(lw=1, ecolor='black'))
-    axes.tick_params(axis='x', labelsize=8)
-    axes.set(
-        title='Error of the shifts with a cheaper covariance, %',
-        xlabel='below each: the factor of λ₀ that gives the same mean shift; whiskers: from class to class',
-    )
-    axes.xaxis.label.set_size(8)
+    axes.barh(names, mean, xerr=spread, color=colors, capsize=3, error_kw=dict(lw=1, ecolor='black'))
+    _name_bars(axes)
+    axes.set(title='Error of the shifts with a cheaper covariance, %')
+    axes.set_xlabel('x: factor of λ₀ for the same mean shift; whiskers: from class to class', fontsize=8)
 
 
 def _draw_ranks(axes: Axes, ranks: dict[str, float]) -> None:
     axes.barh(list(ranks), list(ranks.values()), color=COLORS[2])
-    axes.invert_yaxis()
-    axes.grid(axis='y', visible=False)
-    axes.grid(axis='x', visible=True)
+    _name_bars(axes)
     axes.set(title='Effective rank of each covariance', xlabel='directions')
     if len(ranks) > NAMES_AT_MOST:
         axes.set_yticks([])
+
+
+def _name_bars(axes: Axes) -> None:
+    """Put the first horizontal bar on top, and the grid along the values."""
+    axes.invert_yaxis()
+    axes.grid(axis='y', visible=False)
+    axes.grid(axis='x', visible=True)
 
 
 def _draw_shift(axes: Axes, shift: np.ndarray, names: Sequence[str], strength: float) -> None:

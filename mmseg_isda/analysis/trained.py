@@ -55,7 +55,7 @@ class Trained:
     @property
     def title(self) -> str:
         """Its folder and how long it was trained, in words."""
-        return f'{self.path.parent.name}, ' + (f'{self.unit} {self.step}' if self.step else self.path.name)
+        return f'{self.path.absolute().parent.name}, ' + (f'{self.unit} {self.step}' if self.step else self.path.name)
 
     @property
     def weight(self) -> Tensor:
