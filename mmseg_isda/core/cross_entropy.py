@@ -144,3 +144,22 @@ def mean_shift(shift: Tensor, count: Tensor) -> Tensor:
     """
     per_label = shift.detach().sum(1) / (len(shift) - 1)
     return (per_label * count).sum() / count.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def mean_margin(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    """Return by how much a network is sure of its labels: the mean of the label's logit less the largest other one.
+
+    Args:
+        logits: (N, C, *spatial), plain.
+        labels: (N, *spatial) integers.
+        ignore_index: label to leave out.
+
+    Returns:
+        A scalar in units of logits; 0 if there is no labeled pixel.
+    """
+    valid = labels != ignore_index
+    own = labels.masked_fill(~valid, 0).clamp(0, logits.shape[1] - 1).unsqueeze(1)
+    others = logits.scatter(1, own, -torch.inf).amax(1).float()
+    margin = logits.gather(1, own).squeeze(1).float() - others
+    return margin.masked_fill(~valid, 0).sum() / valid.sum().clamp_min(1)

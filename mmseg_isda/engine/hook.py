@@ -21,7 +21,8 @@ class ISDAHook(Hook):
     """Binds every ISDA loss of the model to its classifier, sets lambda, and logs both lambda and its effect.
 
     Written to the message hub each iteration, for the log line, TensorBoard and W&B: for each loss
-    ``<owner>.isda_lambda`` and ``<owner>.isda_shift``, the mean shift of the wrong classes' logits over its pixels.
+    ``<owner>.isda_lambda``; ``<owner>.isda_shift``, the mean shift of the wrong classes' logits over its pixels; and
+    ``<owner>.isda_margin``, the mean of the label's plain logit less the largest other one.
 
     It comes before EMAHook, which copies the model, and before checkpoints are loaded: the statistics exist by then.
     A loss that comes in during training (MMPretrain's SwitchRecipeHook) is bound before its first iteration.
@@ -106,8 +107,8 @@ class ISDAHook(Hook):
                 self._warn(runner, owner, 'eval', 'the loss is in eval mode, so that this is plain cross entropy')
             if 'shift' not in seen:
                 continue
-            runner.message_hub.update_scalar(f'train/{owner}.isda_lambda', seen['lambda'])
-            runner.message_hub.update_scalar(f'train/{owner}.isda_shift', seen['shift'])
+            for what in ('lambda', 'shift', 'margin'):
+                runner.message_hub.update_scalar(f'train/{owner}.isda_{what}', seen[what])
             if seen['skipped']:
                 self._warn(
                     runner,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..core import ClassCovariance, ClassifierPass, ClassifierTap, devices, mask_invalid_labels, new_statistics
 from ..core.checks import check_choice, check_lambda
+from ..core.cross_entropy import mean_margin
 from ..core.labels import raise_invalid_label
 from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
@@ -115,6 +116,7 @@ class ISDALossBase(nn.Module):
         self._updated_by = 0  # number of the pass that the statistics have last taken
         self._count: Tensor | None = None
         self._mean_shift: Tensor | None = None
+        self._mean_margin: Tensor | None = None
         self._ran_in_eval = False
 
     @property
@@ -198,6 +200,8 @@ class ISDALossBase(nn.Module):
         """
         if found.number != self._updated_by:
             self._count = self.statistics.update(found.features, labels, ignore_index)
+            logits = found.logits.reshape(*found.logits.shape[:2], *labels.shape[1:])
+            self._mean_margin = mean_margin(logits, labels, ignore_index)
             self._updated_by = found.number
         return self._count
 
@@ -205,8 +209,9 @@ class ISDALossBase(nn.Module):
         """Report an iteration to the hook, when waiting for the device costs nothing.
 
         Returns:
-            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits), ``skipped``
-            (batches left out of the statistics so far), ``eval`` (whether it was called in eval mode with gradients);
+            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits), ``margin`` (mean
+            margin of the plain logits), ``skipped`` (batches left out of the statistics so far), ``eval`` (whether it
+            was called in eval mode with gradients);
             empty if the loss has not run.
 
         Raises:
@@ -221,4 +226,5 @@ class ISDALossBase(nn.Module):
             return {'eval': True}
         if shift is None:
             return {}
-        return {'lambda': self.strength, 'shift': float(shift), 'skipped': int(self.statistics.num_skipped)}
+        seen = {'lambda': self.strength, 'shift': float(shift), 'margin': float(self._mean_margin)}
+        return {**seen, 'skipped': int(self.statistics.num_skipped)}

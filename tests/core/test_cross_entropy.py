@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_isda.core import isda_cross_entropy, logit_shift, mean_shift
+from mmseg_isda.core.cross_entropy import mean_margin
 from tests.core.test_shift import KINDS, covariance_of
 from tests.reference import as_matrices, eq7_map, reduced
 
@@ -181,3 +182,16 @@ def test_label_smoothing_is_that_of_pytorch_on_shifted_logits(scene, weighted, a
         added = upsampled(rows[small.clamp(max=CLASSES)].movedim(-1, 1), labels, False)
     expected = F.cross_entropy(logits + added, labels, class_weight, ignore_index=255, label_smoothing=0.3)
     torch.testing.assert_close(got, expected)
+
+
+def test_mean_margin_is_the_mean_over_labeled_pixels_of_the_plain_logits():
+    """Guards a margin that counts ignored pixels, or takes the label itself for the largest other class."""
+    logits, labels = torch.randn(2, 4, 3), torch.tensor([[0, 3, 255], [2, 255, 1]])
+    margins = [
+        (logits[n, y, p] - max(logits[n, k, p] for k in range(4) if k != y))
+        for n in range(2)
+        for p, y in enumerate(labels[n].tolist())
+        if y != 255
+    ]
+    torch.testing.assert_close(mean_margin(logits, labels, 255), torch.stack(margins).mean())
+    assert mean_margin(logits, torch.full_like(labels, 255), 255) == 0

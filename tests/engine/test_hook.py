@@ -75,11 +75,12 @@ def runner_of(work_dir, loss, *, epochs=2, hooks=(), **options):
     )
 
 
-def test_lambda_and_shift_are_logged(tmp_path):
+def test_lambda_shift_and_margin_are_logged(tmp_path):
     runner = runner_of(tmp_path, Loss(lambda_0=2.0))
     runner.train()
     scalars = runner.message_hub.log_scalars
     assert scalars['train/Net.isda_lambda'].current() == 2.0 and scalars['train/Net.isda_shift'].current() > 0
+    assert scalars['train/Net.isda_margin'].current() != 0
     assert runner.model.loss.statistics.count.sum() == 24 and not runner.model.loss.tap._passes
 
 
