@@ -125,7 +125,7 @@ SECTIONS = {
     'spectrum': Section(
         'Which covariance, and how strong?',
         'A steep curve says that few directions hold the variance, so that covariance="low_rank" costs little. The '
-        'factor below each bar is what lambda_0 has to be multiplied by for the same mean shift. Bright rows of the '
+        'factor beside each bar is what lambda_0 has to be multiplied by for the same mean shift. Bright rows of the '
         'table are classes that ISDA pushes away hard, bright cells are pairs.',
         _spectrum,
     ),
