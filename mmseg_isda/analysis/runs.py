@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,8 @@ def runs_and_metric(args: Namespace) -> tuple[list[Run], str]:
 def read_runs(folders: Iterable[str | Path]) -> list[Run]:
     """Read every run in some folders, each a work folder or one of work folders.
 
+    A run that ended before others of its name did is left out, and named on stderr.
+
     Raises:
         MissingPathError: if a folder is not there, or holds no log of a validation.
     """
@@ -103,7 +106,7 @@ def read_runs(folders: Iterable[str | Path]) -> list[Run]:
             state = 'holds no log of a run (TIME/vis_data/scalars.json)' if folder.is_dir() else 'does not exist'
             raise MissingPathError(f'{folder} {state}; name what tools/train.py --work-dir wrote')
         runs += map(_read_run, paths)
-    return _tell_apart(runs)
+    return _finished(_tell_apart(runs))
 
 
 def _tell_apart(runs: list[Run]) -> list[Run]:
@@ -112,6 +115,20 @@ def _tell_apart(runs: list[Run]) -> list[Run]:
     for run in runs:
         kinds.setdefault(run.name, set()).add(fingerprint(Config(_without_seeds(run.cfg.to_dict()))))
     return [replace(run, name=f'{run.name}: {_variant(run.path)}') if len(kinds[run.name]) > 1 else run for run in runs]
+
+
+def _finished(runs: list[Run]) -> list[Run]:
+    ends: dict[str, int] = {}
+    for run in runs:
+        ends[run.name] = max(ends.get(run.name, 0), max(run.validations))
+    kept = []
+    for run in runs:
+        if max(run.validations) == ends[run.name]:
+            kept.append(run)
+            continue
+        end = f'{run.unit} {max(run.validations)} of {ends[run.name]}'
+        print(f'left out: {run.path} was validated up to {end} only', file=sys.stderr)
+    return kept
 
 
 def _variant(path: Path) -> str:

@@ -65,6 +65,14 @@ def test_settings_of_one_config_are_not_taken_for_seeds(tmp_path) -> None:
     }
 
 
+def test_a_run_that_was_stopped_is_left_out(tmp_path, capsys: pytest.CaptureFixture) -> None:
+    """It would shorten the curve of all seeds, and count with the errors of its middle."""
+    for seed, accuracies in enumerate(({1: 50.0, 2: 80.0, 3: 90.0}, {1: 40.0, 2: 70.0})):
+        _run(tmp_path / f'seed_{seed}', accuracies)
+    (kept,) = read_runs([tmp_path])
+    assert kept.path.name == 'seed_0' and 'seed_1 was validated up to epoch 2 of 3 only' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('loss', 'expected'),
     [
