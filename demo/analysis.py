@@ -148,7 +148,7 @@ SECTIONS = {
     ),
     'compare': Section(
         'Would samples do as well?',
-        'Explicit augmentation by M samples of each feature (Eq. 5) against ISDA, its limit (Fig. 10).',
+        'Explicit augmentation by M samples of each feature (Eq. 5) against ISDA, which bounds its limit (Fig. 10).',
         _compare,
     ),
 }
