@@ -1,4 +1,4 @@
-"""Registers what a toolkit is to find as soon as that toolkit is imported, and not before: PyTorch users wait for none.
+"""Register what a toolkit is to find as soon as that toolkit is imported, and not before: PyTorch users wait for none.
 
 Python asks the finders of ``sys.meta_path`` for every module that it imports. Ours finds nothing by itself: it lets the
 others find the module, and imports the plugin once the module has been executed. Registries of MMEngine import these
@@ -53,7 +53,7 @@ def _import_plugin(plugin: str, hosts: Sequence[str]) -> None:
 
 
 class _Watcher(MetaPathFinder):
-    """Wraps the loader of each host."""
+    """Wrap the loader of each host."""
 
     def __init__(self, plugin: str, hosts: Sequence[str]) -> None:
         self.plugin, self.hosts = plugin, hosts
@@ -73,7 +73,7 @@ class _Watcher(MetaPathFinder):
 
 
 class _LoaderWithPlugin(Loader):
-    """Loads a host as its own loader does, and the plugin after it."""
+    """Load a host as its own loader does, and the plugin after it."""
 
     def __init__(self, loader: Loader, plugin: str, hosts: Sequence[str]) -> None:
         self.loader, self.plugin, self.hosts = loader, plugin, hosts

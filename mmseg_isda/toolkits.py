@@ -116,5 +116,5 @@ HINTS: dict[str, str] = {
 
 
 def find_hint(name: str) -> str:
-    """The first of :data:`HINTS` whose word is in a name; empty if there is none."""
+    """Return the first of :data:`HINTS` whose word is in a name; empty if there is none."""
     return next((hint for word, hint in HINTS.items() if word in name.lower()), '')

@@ -164,7 +164,7 @@ class WGAN(BaseModel):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class WGANOptimizers:
-    """Builds one optimizer wrapper for each network that ``optim_wrapper`` names."""
+    """Build one optimizer wrapper for each network that ``optim_wrapper`` names."""
 
     def __init__(self, optim_wrapper_cfg: dict[str, dict], paramwise_cfg: dict | None = None) -> None:
         self.settings = {name: value for name, value in optim_wrapper_cfg.items() if isinstance(value, dict)}
@@ -178,7 +178,7 @@ class WGANOptimizers:
 
 @HOOKS.register_module()
 class SaveGenerator(Hook):
-    """Writes ``generator.pt``, the generator as TorchScript, into the work folder when training ends."""
+    """Write ``generator.pt``, the generator as TorchScript, into the work folder when training ends."""
 
     def after_train(self, runner) -> None:
         """Trace the generator in evaluation mode."""

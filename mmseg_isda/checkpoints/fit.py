@@ -87,7 +87,7 @@ def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
 
 
 class FitWatch:
-    """Tells how far each set of weights fits that a module loads as a whole.
+    """Tell how far each set of weights fits that a module loads as a whole.
 
     Args:
         module: network or a part of it.

@@ -67,7 +67,12 @@ def load_from_file(filename: str, map_location: Any = None) -> Mapping:
 
 def load_from_storage(filename: str, map_location: Any = None) -> Mapping:
     """Load a checkpoint from an object storage."""
-    content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
+    try:
+        content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
+    except (ImportError, OSError) as error:
+        raise CheckpointError(
+            f'{filename} cannot be fetched ({first_line(error)}): download it and name the file'
+        ) from error
     return read_stream(io.BytesIO(content), filename)
 
 
@@ -94,7 +99,7 @@ def _downloading(load: Callable[..., Mapping]) -> Callable[..., Mapping]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads what MMEngine dumps: plain data, and tuples."""
+    """Read what MMEngine dumps: plain data, and tuples."""
 
 
 _PlainLoader.add_constructor(
@@ -103,7 +108,7 @@ _PlainLoader.add_constructor(
 
 
 class PlainYamlHandler(YamlHandler):
-    """Reads YAML without constructing objects of any class that it names."""
+    """Read YAML without constructing objects of any class that it names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         try:
@@ -120,7 +125,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class PlainPickleHandler(PickleHandler):
-    """Reads pickles of plain data and arrays, and refuses others."""
+    """Read pickles of plain data and arrays, and refuse others."""
 
     def load_from_fileobj(self, file: BinaryIO, **kwargs: Any) -> Any:
         try:
@@ -130,7 +135,7 @@ class PlainPickleHandler(PickleHandler):
 
 
 class WholeFileBackend(LocalBackend):
-    """Writes local files that are whole or absent; what they replace stays until then."""
+    """Write local files that are whole or absent; what they replace stays until then."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         write_bytes(obj, Path(filepath))

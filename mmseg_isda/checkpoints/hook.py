@@ -58,22 +58,13 @@ class CheckpointGuard(Hook):
                 hook.file_client_args, hook.backend_args = None, None
             hook.file_backend = RemovesLater(hook.file_backend)
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Remove the checkpoints that new ones have replaced."""
-        self._remove_replaced()
-
-    def after_train_epoch(self, runner) -> None:
-        """Remove the checkpoints that new ones have replaced."""
-        self._remove_replaced()
-
-    def after_val_epoch(self, runner, metrics=None) -> None:
-        """Remove the best checkpoints that better ones have replaced."""
-        self._remove_replaced()
-
-    def _remove_replaced(self) -> None:
+    def after_train_iter(self, runner, *args: Any, **kwargs: Any) -> None:
+        """Remove the checkpoints, the best ones too, that new ones have replaced."""
         for hook in self._savers:
             best = getattr(hook, 'best_ckpt_path_dict', {}).values()
             hook.file_backend.remove_now({hook.last_ckpt, getattr(hook, 'best_ckpt_path', None), *best})
+
+    after_train_epoch = after_val_epoch = after_train_iter
 
 
 class RemovesLater:

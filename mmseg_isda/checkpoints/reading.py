@@ -31,7 +31,7 @@ EXPANDED_BYTES = 1 << 30  # what views such as `expand` may claim beyond the num
 
 
 def _history_method(owner: Any, name: str) -> Callable:
-    """Stands in for ``getattr``, by which MMEngine's log buffers store their four methods, and allows nothing else."""
+    """Stand in for ``getattr``, by which MMEngine's log buffers store their four methods, and allow nothing else."""
     if owner is not HistoryBuffer or name not in HISTORY_METHODS:
         raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint')
     return getattr(owner, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ _STATISTICS = re.compile(rf'^(?:.*\.)?{_LOSS}(?:\.[^.]+)*\.statistics\.(?:{_NAME
 _NEEDED = ('count', 'mean', 'covariance')
 
 
-def find_statistics(state: Mapping[str, Tensor]) -> list[str]:
+def find_statistics(state: Iterable[str]) -> list[str]:
     """Return the names of the ISDA statistics in a state dict."""
     return [key for key in state if _STATISTICS.match(key)]
 

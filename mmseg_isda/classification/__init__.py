@@ -3,7 +3,6 @@
 from . import baselines, networks, semi  # noqa: F401
 from .datasets import HandwrittenDigits, SmallImageDataset
 from .explicit import ExplicitSDALoss
-from .holdout import HoldOutDataset
 from .losses import ISDALoss
 from .meters import LastEpochsMean
 from .svhn import SVHN
@@ -15,7 +14,6 @@ __all__ = [
     'ClippedCutout',
     'ExplicitSDALoss',
     'HandwrittenDigits',
-    'HoldOutDataset',
     'ISDALoss',
     'LastEpochsMean',
     'PillowRandAugment',

@@ -33,7 +33,7 @@ class InMemoryDataset(BaseDataset):
     """Base of data sets whose images are one array; each sample has `img` (H, W) or (H, W, 3) and `gt_label`."""
 
     def pack(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None, source: str) -> list[dict]:
-        """Checks arrays and turns them into MMEngine's list of samples.
+        """Check arrays and turn them into MMEngine's list of samples.
 
         Args:
             images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) of 8 bits.
@@ -122,7 +122,7 @@ class SmallImageDataset(InMemoryDataset):
         super().__init__(ann_file='', data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Reads all images."""
+        """Read all images."""
         if not self.source.exists():
             hint = find_hint(f'{Path(self.data_root or "").name} SmallImageDataset')
             raise MissingPathError(
@@ -185,7 +185,7 @@ class SmallImageDataset(InMemoryDataset):
             raise OptionError(f'{self.source}: {path} cannot be read as an image: {error}') from error
 
     def _files(self) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Path and content of each image of the subset that is in a class folder, in the order of the paths."""
+        """Yield path and content of each image of the subset that is in a class folder, in the order of the paths."""
         name = self.source.name.lower()
         if self.source.is_dir():
             files = _folder_files(self.source, self._budget)
@@ -263,7 +263,7 @@ class HandwrittenDigits(InMemoryDataset):
         super().__init__(ann_file='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Reads the digits that come with scikit-learn."""
+        """Read the digits that come with scikit-learn."""
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:

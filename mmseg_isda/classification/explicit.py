@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.losses.utils import weight_reduce_loss
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from ..core.explicit import LearnedCovariance, explicit_cross_entropy, sample_di
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
-from .baselines.base import check_hard_labels
+from .baselines.base import check_hard_labels, reduced
 
 
 @MODELS.register_module()
@@ -30,13 +29,13 @@ class ExplicitSDALoss(ISDALossBase):
 
     Args:
         num_samples: M; None is the limit of infinitely many, bounded as ISDA does (Eq. 7).
-        lambda_0, covariance, schedule, sync, classifier, rank: as in ``ISDALoss``.
         learned: options of :class:`~mmseg_isda.core.explicit.LearnedCovariance`: ``num_classes``, ``num_features`` and,
             if you like, ``scale``; None takes estimated covariances.
         entropy_weight: factor of the hinge, for learned covariances.
         entropy_margin: where the hinge ends: mean entropy per feature, in nats.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: factor of the loss.
+        options: ``lambda_0``, ``covariance``, ``rank``, ``schedule``, ``sync``, ``classifier`` of :class:`.ISDALoss`.
 
     Raises:
         TypeError: if there is no such option.
@@ -44,30 +43,24 @@ class ExplicitSDALoss(ISDALossBase):
     """
 
     plugin = 'mmseg_isda.classification'
+    options_from = ISDALossBase
 
     def __init__(
         self,
         num_samples: int | None = 1,
         *,
-        lambda_0: float = 0.5,
-        covariance: str = 'full',
-        schedule: str = 'iter',
-        sync: bool = True,
-        classifier: str = 'fc',
-        rank: int = 16,
         learned: dict[str, Any] | None = None,
         entropy_weight: float = 0.1,
         entropy_margin: float = 0.0,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
-        **unknown,
+        **options: Any,
     ) -> None:
-        refuse_unknown_options(ExplicitSDALoss, unknown)
-        # Statistics of kind 'identity' take no memory: those of learned covariances are not used.
-        kind = covariance if learned is None else 'identity'
-        super().__init__(
-            lambda_0=lambda_0, covariance=kind, rank=rank, schedule=schedule, sync=sync, classifier=classifier
-        )
+        refuse_unknown_options(ExplicitSDALoss, options)
+        options = dict(lambda_0=0.5, covariance='full', classifier='fc') | options
+        if learned is not None:  # Its statistics are not used, and those of kind 'identity' take no memory.
+            options['covariance'] = 'identity'
+        super().__init__(**options)
         check_choice('reduction', reduction, REDUCTIONS)
         if num_samples is not None and num_samples < 1:
             raise ValueError(f'num_samples must be at least 1, or None for infinitely many, got {num_samples}')
@@ -79,22 +72,14 @@ class ExplicitSDALoss(ISDALossBase):
         self.learned = None if learned is None else LearnedCovariance(**learned)
 
     @torch.compiler.disable
-    def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, **call: Any) -> Tensor:
         """Return the loss of one head.
 
         Args:
             cls_score: (N, C) plain logits.
             label: (N,) integers.
             weight: (N,) weight of each image.
-            avg_factor: what a mean divides by, by default N.
-            reduction_override: replaces ``reduction`` for this call.
+            call: options of :func:`~mmseg_isda.classification.baselines.base.reduced` for this call.
 
         Raises:
             RuntimeError: if the loss is not bound, or the logits are not its classifier's output, in training mode.
@@ -109,16 +94,16 @@ class ExplicitSDALoss(ISDALossBase):
                 hinge = self.entropy_weight * uncertainty_loss(self.learned.entropy(label), self.entropy_margin)
         else:
             loss = F.cross_entropy(cls_score, label, reduction='none')
-        weight = None if weight is None else weight.float()
-        reduction = reduction_override or self.reduction
-        return self.loss_weight * (weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor) + hinge)
+        return self.loss_weight * (reduced(loss, weight, self.reduction, **call) + hinge)
 
     def _augmented_losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """(N,) losses, after the pass has entered the statistics."""
-        source, weight = self.tap.find(cls_score), self.tap.weight
+        """Return (N,) losses, after the pass has entered the statistics."""
+        source = self.tap.find(cls_score)
+        weight = source.weight
         check_unchanged(cls_score, source, self.tap.name)
         if self.learned is None:
-            source.features = source.features.flatten(1)
+            if source.features is not None:  # taken by a first loss on the same logits
+                source.features = source.features.flatten(1)
             self.update(source, label, ignore_index=-100)
         elif self.learned.root.shape[:2] != weight.shape:
             raise ValueError(
@@ -132,7 +117,7 @@ class ExplicitSDALoss(ISDALossBase):
         return explicit_cross_entropy(cls_score, label, weight, draw(label, self.num_samples), self.strength)
 
     def _shift(self, weight: Tensor, label: Tensor) -> Tensor:
-        """(N, C) what Eq. 7 adds to the logits."""
+        """Return (N, C), what Eq. 7 adds to the logits."""
         if self.learned is not None:
             return self.learned.shift(weight, label, self.strength)
         return shift_of_vectors(self.statistics, weight, self.strength, label, ignore_index=-100)

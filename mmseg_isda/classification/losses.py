@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.losses.utils import weight_reduce_loss
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ..core.checks import REDUCTIONS, check_choice, check_smoothing
 from ..core.tap import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
+from .baselines.base import reduced
 
 
 @MODELS.register_module()
@@ -78,23 +78,16 @@ class ISDALoss(ISDALossBase):
 
     @torch.compiler.disable
     def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = -100,
+        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100, **call: Any
     ) -> Tensor:
-        """The loss of one head.
+        """Return the loss of one head.
 
         Args:
             cls_score: (N, C) plain logits.
             label: (N,) integers.
             weight: (N,) weight of each image.
-            avg_factor: what a mean divides by, by default N.
-            reduction_override: replaces ``reduction`` for this call.
             ignore_index: label of the images without loss.
+            call: options of :func:`~mmseg_isda.classification.baselines.base.reduced` for this call.
 
         Returns:
             A scalar, or (N,) for the reduction ``'none'``.
@@ -105,8 +98,7 @@ class ISDALoss(ISDALossBase):
             ValueError: if shapes do not fit, a label is out of range, or ``avg_factor`` comes with the reduction
                 ``'sum'``.
         """
-        reduction = reduction_override or self.reduction
-        self._check_call(cls_score, label, reduction)
+        self._check_call(cls_score, label, call.get('reduction_override') or self.reduction)
         label = self.guard(label.long(), cls_score.shape[1], ignore_index, self.tap.name if self.tap else '')
         if self.is_augmenting(cls_score):
             source = self.tap.find(cls_score)
@@ -119,9 +111,7 @@ class ISDALoss(ISDALossBase):
         except IndexError:  # On the CPU the look-up finds a bad label at no cost, but does not say where it comes from.
             check_labels(label, cls_score.shape[1], ignore_index, self.tap.name if self.tap else '')
             raise
-        # The rules of the host, to the last bit.
-        weight = None if weight is None else weight.float()
-        return self.loss_weight * weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor)
+        return self.loss_weight * reduced(loss, weight, self.reduction, **call)
 
     def _check_call(self, cls_score: Tensor, label: Tensor, reduction: str) -> None:
         if label.shape == cls_score.shape and not label.is_floating_point():
@@ -147,12 +137,12 @@ class ISDALoss(ISDALossBase):
             )
 
     def _shift(self, source: ClassifierPass, cls_score: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        """(N, C) what is added to the logits of each image, after the pass has entered the statistics."""
+        """Return (N, C), what is added to the logits of each image, after the pass has entered the statistics."""
         if source.features is not None:
             source.features = _as_vectors(source.features)
         check_unchanged(cls_score, source, self.tap.name)
         self.update(source, label, ignore_index)
-        added = shift_of_vectors(self.statistics, self.tap.weight, self.strength, label, ignore_index)
+        added = shift_of_vectors(self.statistics, source.weight, self.strength, label, ignore_index)
         num_wrong = (cls_score.shape[1] - 1) * (label != ignore_index).sum()
         self._mean_shift = added.detach().sum() / num_wrong.clamp_min(1)
         return added
@@ -163,7 +153,7 @@ class ISDALoss(ISDALossBase):
 
 
 def _refuse_other_losses(unknown: Mapping[str, Any], use_sigmoid: bool, use_soft: bool) -> None:
-    """Options that an inherited config brings along from a loss of another kind."""
+    """Raise for options that an inherited config brings along from a loss of another kind."""
     if use_sigmoid:
         raise ValueError(
             'use_sigmoid=True asks for a binary cross entropy, but ISDA bounds the softmax cross entropy: set '
@@ -182,7 +172,7 @@ def _refuse_other_losses(unknown: Mapping[str, Any], use_sigmoid: bool, use_soft
 
 
 def _as_vectors(features: Tensor) -> Tensor:
-    """(N, A) from what entered a linear layer, or a 1x1 convolution after the pooling."""
+    """Return (N, A) from what entered a linear layer, or a 1x1 convolution after the pooling."""
     if features.dim() > 2 and features.shape[2:].numel() == 1:
         return features.flatten(1)
     if features.dim() != 2:

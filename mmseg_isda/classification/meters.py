@@ -15,7 +15,7 @@ INFO = 'last_epochs_mean'
 
 @HOOKS.register_module()
 class LastEpochsMean(ValidationHistory):
-    """Reports the mean of each metric over the validations of the last epochs, as the paper does for CIFAR.
+    """Report the mean of each metric over the validations of the last epochs, as the paper does for CIFAR.
 
     It is logged when training ends, written to the visualizer (``scalars.json``, TensorBoard, W&B) as
     ``last_<n>_epochs/<metric>`` and kept in the message hub as ``last_epochs_mean``. A run that was resumed reports
@@ -71,7 +71,7 @@ class LastEpochsMean(ValidationHistory):
 
 
 def last_means(kept: dict[int, dict[str, float]]) -> dict[str, Any]:
-    """Mean and population standard deviation of each metric over epochs; empty if there are none.
+    """Return mean and population standard deviation of each metric over epochs; empty if there are none.
 
     Args:
         kept: metrics by epoch; a metric that an epoch lacks is left out.

@@ -12,6 +12,8 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 from torchvision import transforms as tv
 
+from ..core.checks import check_choice
+
 CHANNEL_ORDERS = ('rgb', 'bgr')
 # Sub-policy 17 as the ISDA authors trained it; AutoAugment's own has 0.6 in the place of 0.8.
 _SUB_POLICY_17 = (('Equalize', 0.2, None), ('Equalize', 0.8, None))
@@ -70,7 +72,7 @@ class ReflectCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ClippedCutout(BaseTransform):
-    """Paints a square at a random place, of which the part beyond the border is lost (arXiv:1708.04552).
+    """Paint a square at a random place, of which the part beyond the border is lost (arXiv:1708.04552).
 
     The centre is uniform over the pixels, so that squares at the border are smaller; MMPretrain's `Cutout` keeps their
     full size at the top and at the left.
@@ -122,8 +124,7 @@ class PillowPolicy(BaseTransform):
     """
 
     def __init__(self, policy: tv.AutoAugment | tv.RandAugment, channel_order: str) -> None:
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
+        check_choice('channel_order', channel_order, CHANNEL_ORDERS)
         self.policy, self.channel_order = policy, channel_order
 
     def transform(self, results: dict) -> dict:

@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     show = actions.add_parser('show', help='every setting, and the file that it comes from')
     add_config_arguments(show)
     show.add_argument('--python', action='store_true', help='as one config file without bases instead')
-    copy = actions.add_parser('copy', help='copy a config with its bases, ready to edit')
+    copy = actions.add_parser('copy', help='copy a config with its bases and the files that it names, ready to edit')
     copy.add_argument('config', help='name of a shipped config')
     copy.add_argument('folder', help='folder to copy to')
     copy.add_argument('--force', action='store_true', help='replace files that are there')
@@ -133,7 +133,7 @@ def direct_bases(path: Path) -> list[str]:
 
 
 def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) -> list[Path]:
-    """Copy a shipped config and its bases, at the same places below ``folder``.
+    """Copy a shipped config, its bases and the lists of images that it names, at the same places below ``folder``.
 
     Returns:
         The files that were written, the config first.
@@ -147,7 +147,8 @@ def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) ->
     source, root = find_config(name).absolute(), shipped_folder().absolute()
     if not source.is_relative_to(root):
         raise OptionError(f'config copy takes a config that comes along, got the file {name}')
-    copies = {path: Path(folder) / path.relative_to(root) for path in dict.fromkeys(base_files(source))}
+    files = [*dict.fromkeys(base_files(source)), *_files_beside(source, root)]
+    copies = {path: Path(folder) / path.relative_to(root) for path in files}
     for path, target in copies.items():
         if target.exists() and not force and not (target.is_file() and target.read_bytes() == path.read_bytes()):
             raise ExistingPathError(f'{target} exists; give --force to replace it, or another folder')
@@ -155,6 +156,18 @@ def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) ->
     for path, target in copies.items():
         shutil.copyfile(path, target)
     return list(copies.values())
+
+
+def _files_beside(source: Path, root: Path) -> list[Path]:
+    """Return the files below the folder of the configs that settings of a config name, such as lists of images."""
+    from mmengine.config import Config
+
+    try:
+        settings = Config.fromfile(source, import_custom_modules=False).to_dict()
+    except ImportError:  # its base is in a toolkit that is not installed
+        return []
+    named = {Path(value) for _, value in _leaves(settings) if isinstance(value, str)}
+    return sorted(path for path in named if path.is_relative_to(root) and path.is_file())
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -131,35 +131,6 @@ def set_amp(cfg: Config) -> None:
 
 
 def prepare_training(
-    config: str | os.PathLike, *, resume: str | None = None, options: Mapping[str, Any] | None = None, **others: Any
-) -> tuple[Config, list[str]]:
-    """Return the config that a runner trains from, checked as far as it can be before anything is built.
-
-    Args:
-        config: config file of MMSegmentation, MMPretrain or MMDetection, or the name of a shipped one.
-        resume: see :func:`.resume.set_resume`.
-        options: ``--cfg-options``.
-        **others: see :func:`configure_training`.
-
-    Returns:
-        The config and the notes for the log.
-
-    Raises:
-        UserError: for anything that the user can mend.
-    """
-    cfg, notes = configure_training(config, options=options, **others)
-    return cfg, [*notes, *claim_work_dir(cfg, resume, options)]
-
-
-def claim_work_dir(cfg: Config, resume: str | None, options: Mapping[str, Any] | None) -> list[str]:
-    """Make the work dir this process's own, and set what training goes on or starts from; return notes for the log."""
-    check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
-        lock_work_dir(cfg)
-    return set_resume(cfg, resume, options)
-
-
-def configure_training(
     config: str | os.PathLike,
     *,
     work_dir: str | None = None,
@@ -168,10 +139,10 @@ def configure_training(
     launcher: str = 'none',
     seed: int | None = None,
 ) -> tuple[Config, list[str]]:
-    """Return the config of a training, before it is known what it goes on from.
+    """Return the config of a training, checked as far as it can be before :func:`claim_work_dir` and building.
 
     Args:
-        config: see :func:`prepare_training`.
+        config: config file of MMSegmentation, MMPretrain or MMDetection, or the name of a shipped one.
         work_dir: folder of logs and checkpoints.
         amp: mixed precision.
         options: ``--cfg-options``.
@@ -192,6 +163,14 @@ def configure_training(
     check_settings(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     return cfg, notes
+
+
+def claim_work_dir(cfg: Config, resume: str | None, options: Mapping[str, Any] | None) -> list[str]:
+    """Make the work dir this process's own, and set what training goes on or starts from; return notes for the log."""
+    check_pretrained(cfg)  # MMEngine reads them even when it resumes
+    if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
+        lock_work_dir(cfg)
+    return set_resume(cfg, resume, options)
 
 
 def prepare_config(

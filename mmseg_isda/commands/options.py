@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..config_tree import iter_dicts
+from ..config_tree import iter_dicts, look_up
 from ..errors import OptionError
 
 # Settings that take keys of the user's own, so that a new one below them is no typing mistake.
@@ -58,23 +58,19 @@ def _refuse_variable(tree: Mapping, key: str, root: str) -> None:
 def _check_option(tree: Any, key: str, others: set[str]) -> None:
     parts = key.split('.')
     for depth, part in enumerate(parts):
-        if isinstance(tree, (list, tuple)):
-            if not part.isdigit() or int(part) >= len(tree):
-                above = '.'.join(parts[:depth])
-                raise OptionError(
-                    f'--cfg-options {key}: {above} is a list of {len(tree)}, so {part!r} must be 0 to {len(tree) - 1}'
-                )
-            tree = tree[int(part)]
+        above, found = '.'.join(parts[:depth]), look_up(tree, part)
+        if found:
+            (tree,) = found
         elif isinstance(tree, Mapping):
-            if part not in tree:
-                return _check_new_setting(tree, parts, depth, others)
-            tree = tree[part]
+            return _check_new_setting(tree, parts, depth, others)
+        elif isinstance(tree, (list, tuple)):
+            raise OptionError(
+                f'--cfg-options {key}: {above} is a list of {len(tree)}, so {part!r} must be 0 to {len(tree) - 1}'
+            )
         elif tree is None:
             return None
         else:
-            raise OptionError(
-                f'--cfg-options {key}: {".".join(parts[:depth])} is the value {tree!r} and has no settings below it'
-            )
+            raise OptionError(f'--cfg-options {key}: {above} is the value {tree!r} and has no settings below it')
     return None
 
 

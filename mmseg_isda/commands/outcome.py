@@ -74,7 +74,9 @@ def explain(error: BaseException) -> UserError | None:
     inner = error.__context__
     if isinstance(error, TypeError) and isinstance(inner, TypeError) and str(error).startswith(str(inner)):
         error = inner  # MMEngine raises those of hooks again, with the hook's name
-    message, raised_by_us = _without_traceback(str(error.args[0] if error.args else error))
+    # The first argument of an error of the system is a number; str() of a KeyError quotes its message.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    message, raised_by_us = _without_traceback(text)
     text = ' '.join(message.split())
     if isinstance(error, UserError):
         return type(error)(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,7 @@ from tempfile import TemporaryFile
 
 from mmengine.config import Config
 
-from ..config_tree import iter_datasets as iter_datasets
-from ..config_tree import iter_dicts, look_up, type_name
+from ..config_tree import iter_datasets, iter_dicts, look_up, type_name
 from ..errors import ExistingPathError, MissingPathError, OptionError
 from ..files import check_file, is_remote
 from ..toolkits import find_hint
@@ -27,6 +27,8 @@ LEAST = {
     **{f'{part}_dataloader.batch_size': 1 for part in ('train', 'val', 'test')},
     **{f'{part}_dataloader.num_workers': 0 for part in ('train', 'val', 'test')},
     'optim_wrapper.accumulative_counts': 1,
+    **{f'default_hooks.checkpoint.{name}': -1 for name in ('interval', 'max_keep_ckpts')},  # the host's "never", "all"
+    'default_hooks.logger.interval': 1,
     'randomness.seed': 0,
 }
 MAX_SEED = 2**32 - 1  # of NumPy
@@ -47,6 +49,9 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
             is_count = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (is_count and least <= value <= MAX_SEED):
                 raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
+    for rate in look_up(tree, 'optim_wrapper.optimizer.lr'):
+        if isinstance(rate, float) and not math.isfinite(rate):
+            raise OptionError(f'optim_wrapper.optimizer.lr must be finite, got {rate}')
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------------
@@ -91,7 +96,7 @@ def check_folder(path: str | os.PathLike, option: str) -> None:
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Looks for the folders and annotation files that data loaders of a config, and their evaluators, read.
+    """Look for the folders and annotation files that data loaders of a config, and their evaluators, read.
 
     Args:
         cfg: the config.
@@ -123,6 +128,8 @@ def _check_dataset(where: str, dataset: Mapping) -> None:
     if is_remote(root) or dataset.get('backend_args') or _downloads(dataset):
         return
     prefixes = dataset.get('data_prefix') or {}
+    if not isinstance(prefixes, str | Mapping):
+        raise OptionError(f'{where}.data_prefix must name folders, got {prefixes!r}')
     named = (
         {'data_prefix': prefixes}
         if isinstance(prefixes, str)

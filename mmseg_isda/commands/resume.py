@@ -161,6 +161,8 @@ def set_resume(cfg: Config, resume: str | None, options: Mapping[str, Any] | Non
         OptionError: if two checkpoints are named.
     """
     start, notes = cfg.get('load_from'), []
+    if start is not None and not isinstance(start, str | Path):
+        raise OptionError(f'load_from must name one file, got {start!r}')
     if resume == 'auto' or (resume is None and cfg.get('resume') and start is None):
         notes = _resume_newest(cfg)
         if cfg.resume:

@@ -51,16 +51,7 @@ def run(args: Namespace) -> None:
     export_rank(args)
     if args.json:
         check_output(args.json, '--json', replace=args.overwrite, advice=', or give --overwrite')
-    cfg, notes = prepare_testing(
-        args.config,
-        args.checkpoint,
-        work_dir=args.work_dir,
-        out=args.out,
-        show_dir=args.show_dir,
-        overwrite=args.overwrite,
-        options=parse_options(args.cfg_options),
-        launcher=args.launcher,
-    )
+    cfg, notes = prepare_testing(args, parse_options(args.cfg_options))
     protocols = use_protocols(cfg) if args.protocols else None
     if args.tta:
         use_tta(cfg)
@@ -79,28 +70,12 @@ def run(args: Namespace) -> None:
         print(f'scores written to {path}')
 
 
-def prepare_testing(
-    config: str | os.PathLike,
-    checkpoint: str | os.PathLike,
-    *,
-    work_dir: str | None = None,
-    out: str | None = None,
-    show_dir: str | None = None,
-    overwrite: bool = False,
-    options: Mapping[str, Any] | None = None,
-    launcher: str = 'none',
-) -> tuple[Config, list[str]]:
+def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """Return the config that a runner tests a checkpoint with, checked as far as it can be before it is built.
 
     Args:
-        config: config file of MMSegmentation, MMPretrain or MMDetection.
-        checkpoint: a local file.
-        work_dir: folder of logs.
-        out: folder for predicted labels as PNG images (segmentation).
-        show_dir: folder for predictions painted over the images.
-        overwrite: replace what ``out`` and ``show_dir`` hold.
+        args: of the command line, see :func:`add_arguments`.
         options: ``--cfg-options``.
-        launcher: see :func:`~mmseg_isda.commands.launch.set_launcher`.
 
     Returns:
         The config and the notes for the log.
@@ -113,16 +88,16 @@ def prepare_testing(
     from .launch import prepare_config
     from .preflight import check_data, check_folder, check_settings
 
-    cfg, notes = prepare_config(config, work_dir, options, launcher)
-    if is_remote(str(checkpoint)):
-        raise OptionError(f'checkpoint {checkpoint} must be a local file; download it first')
-    read_checkpoint(checkpoint)
-    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg, notes = prepare_config(args.config, args.work_dir, options, args.launcher)
+    if is_remote(args.checkpoint):
+        raise OptionError(f'checkpoint {args.checkpoint} must be a local file; download it first')
+    read_checkpoint(args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
     check_settings(cfg, ('model', 'test_dataloader', 'test_evaluator', 'test_cfg'))
     check_data(cfg, ('test_dataloader',))
-    for folder, option, use in ((out, '--out', set_out), (show_dir, '--show-dir', set_show_dir)):
+    for folder, option, use in ((args.out, '--out', set_out), (args.show_dir, '--show-dir', set_show_dir)):
         if folder:
-            refuse_existing(folder, option, overwrite)
+            refuse_existing(folder, option, args.overwrite)
             use(cfg, folder)
             check_folder(folder, option)
     check_folder(cfg.work_dir, '--work-dir')

@@ -78,10 +78,10 @@ def run(args: Namespace) -> None:
 
 def configure(args: Namespace) -> tuple[Config, list[str]]:
     """Return the config of a run, before a look at its work dir, and the notes for the log."""
-    from .launch import configure_training
+    from .launch import prepare_training
 
     settings = {name: getattr(args, name) for name in ('work_dir', 'amp', 'launcher', 'seed')}
-    cfg, notes = configure_training(args.config, options=parse_options(args.cfg_options), **settings)
+    cfg, notes = prepare_training(args.config, options=parse_options(args.cfg_options), **settings)
     if args.hold_out is not None:
         hold_out(cfg, args.hold_out, args.hold_out_seed)
     return cfg, notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -13,7 +14,7 @@ from .checks import check_lambda, check_loss
 from .consistency import isda_consistency
 from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
-from .labels import check_labels, resize_labels
+from .labels import check_labels, count_labels, resize_labels
 from .low_rank import new_statistics
 from .shift import shift_of_vectors, shift_table
 from .tap import ClassifierPass, ClassifierTap, check_unchanged, map_size, upsampling_of
@@ -86,7 +87,7 @@ class ISDACriterion(nn.Module):
         self.lambda_0, self.augment_at, self.align_corners = lambda_0, augment_at, align_corners
         self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
         self.mean_shift: Tensor | None = None
-        self._updated_by, self._count = 0, torch.zeros(num_classes, dtype=torch.int64)
+        self._updated_by = 0
 
     @torch.compiler.disable
     def forward(self, logits: Tensor, labels: Tensor, *, progress: float | None = None) -> Tensor:
@@ -111,6 +112,8 @@ class ISDACriterion(nn.Module):
         labels = labels.long()
         strength = self._strength(logits, progress)
         if strength is None:
+            if torch.is_grad_enabled():
+                self.tap.drop()  # No later loss takes these features.
             return self._plain(logits, labels)
         source = self.tap.find(logits)
         self.statistics.to(logits.device)
@@ -190,28 +193,34 @@ class ISDACriterion(nn.Module):
         return upsampled_cross_entropy(logits, labels, None, None, **placement, **self._options())
 
     def _update(self, source: ClassifierPass, labels: Tensor) -> Tensor:
-        """Take a pass into the statistics, once, and return (C,) the count of its labels."""
-        if source.number != self._updated_by:
-            features = source.features.flatten(1) if labels.dim() == 1 else source.features
-            self._count = self.statistics.update(features, labels, self.ignore_index)
-            self._updated_by = source.number
-        return self._count
+        """Take a pass into the statistics, once, and return (C,) the count of the labels."""
+        if source.number == self._updated_by:  # e.g. Mixup, which takes a second loss with other labels
+            return count_labels(labels, self.statistics.num_classes, self.ignore_index)
+        features = source.features.flatten(1) if labels.dim() == 1 else source.features
+        self._updated_by = source.number
+        return self.statistics.update(features, labels, self.ignore_index)
 
     def _of_vectors(self, logits: Tensor, labels: Tensor, source: ClassifierPass, strength: float) -> Tensor:
         check_unchanged(logits, source, self.tap.name)
+        if source.size and math.prod(source.size) > 1:
+            raise ValueError(
+                f'{self.tap.name} was given maps or tokens of size {source.size}, but the loss vectors of shape '
+                f'{tuple(logits.shape)}: pass logits (N, C, *spatial) and labels (N, *spatial)'
+            )
         self._update(source, labels)
-        added = shift_of_vectors(self.statistics, self.tap.weight, strength, labels, self.ignore_index)
+        added = shift_of_vectors(self.statistics, source.weight, strength, labels, self.ignore_index)
         num_valid = (labels != self.ignore_index).sum()
         self.mean_shift = added.detach().sum() / ((logits.shape[1] - 1) * num_valid).clamp_min(1)
         return isda_cross_entropy(logits + added, labels, None, **self._options())
 
     def _of_maps(self, logits: Tensor, labels: Tensor, source: ClassifierPass, strength: float) -> Tensor:
+        check_unchanged(logits, source, self.tap.name)
         size = map_size(logits, source) if logits.dim() == 4 else source.size
         small = resize_labels(labels, size) if logits.dim() == 4 else labels
         count = self._update(source, small if len(size) == len(source.size) else small.flatten(1))
         # Labels of small things may be lost at the size of the features.
         looked_up = dict(labels=labels) if self.augment_at == 'label' else dict(count=count)
-        shift = shift_table(self.statistics, self.tap.weight, strength, **looked_up)
+        shift = shift_table(self.statistics, source.weight, strength, **looked_up)
         self.mean_shift = mean_shift(shift, count)
         options = dict(self._options(), augment_at=self.augment_at)
         if logits.dim() != 4:

@@ -49,7 +49,7 @@ def raise_invalid_label(label: int, num_classes: int, ignore_index: int, owner: 
 
 
 def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
-    """Makes labels that are out of range ignored ones, without waiting for the device.
+    """Make labels that are out of range ignored ones, without waiting for the device.
 
     On an accelerator a bad label would end the process in a device-side assertion that names nothing. This way the
     iteration runs through, and the caller looks at the second result when it is ready.
@@ -67,8 +67,21 @@ def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 25
     return labels.masked_fill(invalid, ignore_index), suspect
 
 
+def count_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Return (C,) int64: how many labels there are of each class, without waiting for the device.
+
+    Args:
+        labels: integers of any shape, each a class or ``ignore_index``.
+        num_classes: C.
+        ignore_index: the label of pixels that have no class.
+    """
+    index = labels.flatten().long()
+    index = index.masked_fill(index == ignore_index, num_classes)
+    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
+
+
 def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Brings label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
+    """Bring label maps to another size by nearest neighbour, by the rule of ``F.interpolate(mode='nearest')``.
 
     Args:
         labels: (N, H, W) integers.

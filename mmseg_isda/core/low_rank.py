@@ -70,7 +70,7 @@ class LowRankCovariance(ClassCovariance):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        """Takes a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone.
+        """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone.
 
         Args:
             features: (P, A), or (N, A, *spatial).

@@ -13,7 +13,7 @@ def is_distributed() -> bool:
 
 
 class BatchGatherer:
-    """Joins the batches of all processes; those may differ in length, and from call to call.
+    """Join the batches of all processes; those may differ in length, and from call to call.
 
     Each process sends one block of as many rows as the longest batch so far has had, whose first row tells how many
     count: one all-gather, or two where a batch is longer than all before it.

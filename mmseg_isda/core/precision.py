@@ -1,4 +1,4 @@
-"""Keeps the statistics and the shift table in full float32, whatever the training loop chose."""
+"""Keep the statistics and the shift table in full float32, whatever the training loop chose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switches autocast and TF32 off for ``device`` inside the block.
+    """Switch autocast and TF32 off for ``device`` inside the block.
 
     Under autocast a matrix product would run in half precision, and with TF32 in ten bits of mantissa:
     a variance that is small beside its mean would be lost in either.

@@ -217,7 +217,7 @@ def _matrix_form_grad(ctx, grad: Tensor, weight: Tensor, classes: Tensor) -> Ten
 
 
 def _parts(weight: Tensor, num_classes: int) -> list[slice]:
-    """Slices of the classes that are worked on together."""
+    """Return slices of the classes that are worked on together."""
     budget = BYTES_PER_PRODUCT['cpu' if weight.device.type == 'cpu' else 'other']
     step = max(1, budget // (weight.element_size() * weight.shape[1] * max(weight.shape)))
     return [slice(start, start + step) for start in range(0, num_classes, step)]

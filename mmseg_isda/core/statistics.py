@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import devices
 from .checks import check_choice
-from .labels import check_labels
+from .labels import check_labels, count_labels
 from .moments import (
     ClassMoments,
     add_scatter,
@@ -40,13 +40,6 @@ class _Gain(NamedTuple):
 def _gain(old: Tensor, new: Tensor) -> _Gain:
     share = new.double() / (old + new).clamp_min(1)
     return _Gain(share, share * (1 - share))
-
-
-def _count(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """(C,) int64: how many labels there are of each class, without waiting for the device."""
-    index = labels.flatten().long()
-    index = index.masked_fill(index == ignore_index, num_classes)
-    return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
 
 
 class ClassCovariance(nn.Module):
@@ -122,7 +115,7 @@ class ClassCovariance(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        """Takes a batch into the statistics (Eqs. 1 to 3). No gradient flows.
+        """Take a batch into the statistics (Eqs. 1 to 3). No gradient flows.
 
         A batch with a feature that is NaN or infinite, on any rank, changes nothing but ``num_skipped``; nor does one
         that would make a mean or a variance larger than the square root of the largest number.
@@ -145,7 +138,7 @@ class ClassCovariance(nn.Module):
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
         if pooled and self._gathers(features):
-            counts = _count(labels, self.num_classes, ignore_index)
+            counts = count_labels(labels, self.num_classes, ignore_index)
             features, labels = self._gatherer(features, labels)
             pooled = False
         # Full matrices of the batch are made only to be pooled: otherwise its pixels go straight into the statistics.
@@ -298,7 +291,7 @@ class ClassCovariance(nn.Module):
         return scaled @ weight.t()
 
     def _apply(self, fn, recurse: bool = True) -> ClassCovariance:
-        """Follows the network to another device, but not to half precision, which would ruin the statistics."""
+        """Follow the network to another device, but not to half precision, which would ruin the statistics."""
 
         def at_least_float32(tensor: Tensor) -> Tensor:
             target = fn(tensor.new_empty(0))
@@ -321,10 +314,16 @@ class ClassCovariance(nn.Module):
                     f'{tuple(own.shape)} for covariance={self.kind!r}, {self.num_classes} classes and '
                     f'{self.num_features} features. {STRIP_HINT}'
                 )
-            if not tensor.isfinite().all():
+            # Matrices pooled over ranks may have variances a rounding below zero.
+            never_negative = name == 'count' or (name == 'covariance' and self.kind == 'diagonal')
+            if not tensor.isfinite().all() or (never_negative and (tensor < 0).any()):
                 raise ValueError(
-                    f'the checkpoint has {prefix}{name} with NaN or infinity, so its training had failed. {STRIP_HINT}'
+                    f'the checkpoint has {prefix}{name} with NaN, infinity or a number below zero that cannot be, so '
+                    f'it is damaged or its training had failed. {STRIP_HINT}'
                 )
+            if tensor.is_floating_point() != own.is_floating_point():
+                raise ValueError(f'the checkpoint has {prefix}{name} as {tensor.dtype}, not {own.dtype}. {STRIP_HINT}')
+            state_dict[prefix + name] = tensor.to(own.dtype)  # ``assign=True`` would keep half precision
         missing = ', '.join(prefix + name for name in names if name not in found)
         if found and missing:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Binds losses to the classifiers whose passes they read."""
+"""Bind losses to the classifiers whose passes they read."""
 
 from __future__ import annotations
 

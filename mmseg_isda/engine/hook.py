@@ -18,7 +18,7 @@ from .schedule import strength_at
 
 @HOOKS.register_module()
 class ISDAHook(Hook):
-    """Binds every ISDA loss of the model to its classifier, sets lambda, and logs both lambda and its effect.
+    """Bind every ISDA loss of the model to its classifier, set lambda, and log both lambda and its effect.
 
     Written to the message hub each iteration, for the log line, TensorBoard and W&B: for each loss
     ``<owner>.isda_lambda``; ``<owner>.isda_shift``, the mean shift of the wrong classes' logits over its pixels; and

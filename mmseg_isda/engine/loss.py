@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core import ClassCovariance, ClassifierPass, ClassifierTap, devices, mask_invalid_labels, new_statistics
 from ..core.checks import check_choice, check_lambda
 from ..core.cross_entropy import mean_margin
-from ..core.labels import raise_invalid_label
+from ..core.labels import count_labels, raise_invalid_label
 from ..core.low_rank import COVARIANCES
 from .schedule import SCHEDULES
 
@@ -55,7 +55,7 @@ def drop_statistics(state_dict: dict[str, Tensor], prefix: str) -> None:
 
 
 class LabelGuard:
-    """Keeps a bad label from ending the process in a device-side assertion, and names it once the device is done."""
+    """Keep a bad label from ending the process in a device-side assertion, and name it once the device is done."""
 
     def __init__(self) -> None:
         self._suspect: tuple[Tensor, int, int, str] | None = None
@@ -98,7 +98,14 @@ class ISDALossBase(nn.Module):
     plugin = 'mmseg_isda'  # Module that a config must import to register the loss.
 
     def __init__(
-        self, *, lambda_0: float, covariance: str, rank: int, schedule: str, sync: bool, classifier: str
+        self,
+        *,
+        lambda_0: float,
+        covariance: str,
+        classifier: str,
+        rank: int = 16,
+        schedule: str = 'iter',
+        sync: bool = True,
     ) -> None:
         super().__init__()
         check_lambda(lambda_0)
@@ -114,7 +121,6 @@ class ISDALossBase(nn.Module):
         self.register_module('statistics', None)
         self.guard = LabelGuard()
         self._updated_by = 0  # number of the pass that the statistics have last taken
-        self._count: Tensor | None = None
         self._mean_shift: Tensor | None = None
         self._mean_margin: Tensor | None = None
         self._ran_in_eval = False
@@ -188,7 +194,7 @@ class ISDALossBase(nn.Module):
         return True
 
     def update(self, found: ClassifierPass, labels: Tensor, ignore_index: int) -> Tensor:
-        """Take a pass into the statistics (Eqs. 1 to 3), once: a second call in the same iteration changes nothing.
+        """Take a pass into the statistics (Eqs. 1 to 3), once: a second call in the same iteration only counts.
 
         Args:
             found: the pass.
@@ -198,12 +204,13 @@ class ISDALossBase(nn.Module):
         Returns:
             (C,) int64: how many labels of each class there are.
         """
-        if found.number != self._updated_by:
-            self._count = self.statistics.update(found.features, labels, ignore_index)
-            logits = found.logits.reshape(*found.logits.shape[:2], *labels.shape[1:])
-            self._mean_margin = mean_margin(logits, labels, ignore_index)
-            self._updated_by = found.number
-        return self._count
+        if found.number == self._updated_by:
+            return count_labels(labels, self.statistics.num_classes, ignore_index)
+        count = self.statistics.update(found.features, labels, ignore_index)
+        logits = found.logits.reshape(*found.logits.shape[:2], *labels.shape[1:])
+        self._mean_margin = mean_margin(logits, labels, ignore_index)
+        self._updated_by = found.number
+        return count
 
     def check_iteration(self) -> dict[str, float]:
         """Report an iteration to the hook, when waiting for the device costs nothing.

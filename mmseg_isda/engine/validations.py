@@ -20,7 +20,7 @@ INFO = 'history_of_validations'
 
 @HOOKS.register_module()
 class ValidationHistory(Hook):
-    """Keeps the metrics of each validation in the message hub, which is saved with every checkpoint.
+    """Keep the metrics of each validation in the message hub, which is saved with every checkpoint.
 
     MMEngine writes a checkpoint *before* the validation that follows, so that a run resumed from it would lack that
     one. It is made up for before training goes on.
@@ -36,7 +36,7 @@ class ValidationHistory(Hook):
         self.needs = needs
 
     def before_train(self, runner) -> None:
-        """Repeats the validation of the checkpoint that training was resumed from, if it is wanted and not there."""
+        """Repeat the validation of the checkpoint that training was resumed from, if it is wanted and not there."""
         step = current_step(runner)
         if is_due(runner, step) and self.wants(runner, step) and step not in validations(runner):
             runner.logger.info(f'The checkpoint of step {step} was written before its validation, which follows now.')
@@ -47,7 +47,7 @@ class ValidationHistory(Hook):
         return True
 
     def after_val_epoch(self, runner, metrics: Mapping[str, Any] | None = None) -> None:
-        """Keeps the metrics that are numbers.
+        """Keep the metrics that are numbers.
 
         Raises:
             OptionError: if the metric that is needed is not among them.
@@ -62,13 +62,13 @@ class ValidationHistory(Hook):
 
 
 def validations(runner) -> dict[int, dict[str, float]]:
-    """The metrics of the validations so far, by the epoch (in iteration-based training: the iteration) they follow."""
+    """Return the metrics of the validations so far, by the epoch (in training by iterations: the iteration) before."""
     kept = runner.message_hub.runtime_info.get(INFO, {})
     return {step: metrics for step, metrics in kept.items() if step <= current_step(runner)}
 
 
 def current_step(runner) -> int:
-    """Epochs that are over; in iteration-based training, iterations."""
+    """Return the epochs that are over; in iteration-based training, iterations."""
     return runner.epoch if isinstance(runner.train_loop, EpochBasedTrainLoop) else runner.iter
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.utils import ProgressBar
+from mmengine.utils import track_parallel_progress, track_progress
 
 COUNTS: Mapping[str, int] = {'train': 2975, 'val': 500, 'test': 1525}
 _IMAGE = '_leftImg8bit.png'
@@ -127,27 +126,14 @@ def _json2label():
 
 
 def _convert(todo: Sequence[Path], jobs: int) -> None:
-    bar, problems = ProgressBar(len(todo)), []
-    for problem in _results(todo, jobs):
-        if problem is not None:
-            problems.append(problem)
-        bar.update()
-    bar.file.write('\n')
+    tasks, jobs = list(todo), min(jobs, len(todo))
+    results = track_progress(_draw, tasks) if jobs == 1 else track_parallel_progress(_draw, tasks, jobs, chunksize=4)
+    problems = list(filter(None, results))
     if problems:
         raise ValueError(
             f'{len(problems)} of {len(todo)} labels could not be drawn; the first: {problems[0]}. '
             f'Fetch {_ARCHIVES["gtFine"]} from {_PAGE} again.'
         )
-
-
-def _results(todo: Sequence[Path], jobs: int) -> Iterator[str | None]:
-    if jobs == 1:
-        yield from map(_draw, todo)
-        return
-    with multiprocessing.Pool(min(jobs, len(todo))) as pool:
-        yield from pool.imap_unordered(_draw, todo, chunksize=4)
-        pool.close()
-        pool.join()
 
 
 def _draw(polygons: Path) -> str | None:

@@ -74,8 +74,13 @@ class HeadCrossEntropy:
         """Return (N, H, W) int64 labels that a look-up can take.
 
         Raises:
-            ValueError: if the shapes do not fit.
+            ValueError: if the shapes, or the number of class weights, do not fit.
         """
+        if self.class_weight is not None and len(self.class_weight) != logits.shape[1]:
+            raise ValueError(
+                f'class_weight has {len(self.class_weight)} values, but the head has num_classes={logits.shape[1]}: '
+                f'name one weight for each class'
+            )
         if label.dim() == 4 and 3 in (label.shape[1], label.shape[-1]):
             raise ValueError(
                 f'the labels have 3 channels, {tuple(label.shape)}: they are color pictures. Store class numbers in '
@@ -93,7 +98,7 @@ class HeadCrossEntropy:
         return wants_fusing(self.fused, logits, label)
 
     def options(self, logits: Tensor, shift: Tensor | None, ignore_index: int) -> dict[str, Any]:
-        """Options of the losses of :mod:`~mmseg_isda.core`."""
+        """Return the options of the losses of :mod:`~mmseg_isda.core`."""
         class_weight = self.class_weight
         if class_weight is not None:
             # Shifted logits are float32 whatever the network computes in.
@@ -117,22 +122,15 @@ class HeadCrossEntropy:
         ignore_index: int,
         *,
         feature_size: tuple[int, int] | None = None,
-        name: str = '',
+        reduction_override: str | None = None,
         **call: Any,
     ) -> Tensor:
         """Return the loss of up-sampled logits; arguments as in ``upsampled_cross_entropy``."""
-        options = dict(self.options(logits, shift, ignore_index), **call)
-        return upsampled_cross_entropy(
-            logits,
-            label,
-            shift,
-            source,
-            feature_size=feature_size,
-            align_corners=bool(self.align_corners),
-            fused=self.fused,
-            name=name,
-            **options,
-        )
+        call |= dict(feature_size=feature_size, align_corners=bool(self.align_corners), fused=self.fused)
+        call = self.options(logits, shift, ignore_index) | call
+        if reduction_override:
+            call['reduction'] = reduction_override
+        return upsampled_cross_entropy(logits, label, shift, source, **call)
 
     def at_feature_size(
         self, logits: Tensor, label: Tensor, shift: Tensor | None, ignore_index: int, align_corners: bool

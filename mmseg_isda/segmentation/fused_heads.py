@@ -7,15 +7,7 @@ the other, and for inference the host's is enough.
 
 from __future__ import annotations
 
-from mmseg.models.decode_heads import (
-    ASPPHead,
-    DepthwiseSeparableASPPHead,
-    DepthwiseSeparableFCNHead,
-    FCNHead,
-    PSPHead,
-    SegformerHead,
-    UPerHead,
-)
+from mmseg.models import decode_heads
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -24,14 +16,14 @@ from .losses import FusedCrossEntropyLoss, ISDASegLoss
 
 
 class FusedLossMixin:
-    """To be put before a subclass of ``BaseDecodeHead`` whose ``forward`` returns what ``cls_seg`` makes.
+    """Mixin to put before a subclass of ``BaseDecodeHead`` whose ``forward`` returns what ``cls_seg`` makes.
 
     The fused pass is used where the head has no pixel sampler and one loss, :class:`ISDASegLoss` or
     :class:`FusedCrossEntropyLoss`, whose option ``fused`` asks for it; elsewhere the host's own way is.
     """
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
-        """The loss under its name, and ``acc_seg``, the top-1 accuracy in per cent, (1,).
+        """Return the loss under its name, and ``acc_seg``, the top-1 accuracy in per cent, (1,).
 
         Args:
             seg_logits: (N, C, h, w).
@@ -52,41 +44,17 @@ class FusedLossMixin:
         return losses[0] if only_one and isinstance(losses[0], ISDASegLoss | FusedCrossEntropyLoss) else None
 
 
-@MODELS.register_module()
-class FusedFCNHead(FusedLossMixin, FCNHead):
-    """``FCNHead`` with the fused pass."""
+def _fused(head: type) -> type:
+    """Register ``Fused<head>``, the head with the fused pass."""
+    members = {'__doc__': f'``{head.__name__}`` with the fused pass.', '__module__': __name__}
+    return MODELS.register_module(module=type(f'Fused{head.__name__}', (FusedLossMixin, head), members))
 
 
-@MODELS.register_module()
-class FusedPSPHead(FusedLossMixin, PSPHead):
-    """``PSPHead`` with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedASPPHead(FusedLossMixin, ASPPHead):
-    """``ASPPHead`` with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedSlimASPPHead(FusedLossMixin, SlimASPPHead):
-    """:class:`~mmseg_isda.segmentation.SlimASPPHead` with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedDepthwiseSeparableASPPHead(FusedLossMixin, DepthwiseSeparableASPPHead):
-    """``DepthwiseSeparableASPPHead`` (DeepLab-v3+) with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedDepthwiseSeparableFCNHead(FusedLossMixin, DepthwiseSeparableFCNHead):
-    """``DepthwiseSeparableFCNHead`` with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedUPerHead(FusedLossMixin, UPerHead):
-    """``UPerHead`` with the fused pass."""
-
-
-@MODELS.register_module()
-class FusedSegformerHead(FusedLossMixin, SegformerHead):
-    """``SegformerHead`` with the fused pass."""
+FusedFCNHead = _fused(decode_heads.FCNHead)
+FusedPSPHead = _fused(decode_heads.PSPHead)
+FusedASPPHead = _fused(decode_heads.ASPPHead)
+FusedSlimASPPHead = _fused(SlimASPPHead)
+FusedDepthwiseSeparableASPPHead = _fused(decode_heads.DepthwiseSeparableASPPHead)  # DeepLab-v3+
+FusedDepthwiseSeparableFCNHead = _fused(decode_heads.DepthwiseSeparableFCNHead)
+FusedUPerHead = _fused(decode_heads.UPerHead)
+FusedSegformerHead = _fused(decode_heads.SegformerHead)

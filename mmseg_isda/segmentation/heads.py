@@ -55,7 +55,7 @@ class SlimASPPHead(BaseDecodeHead):
         self.bottleneck = ConvModule((len(dilations) + 1) * branch_channels, self.channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits at the feature map's size."""
+        """Return logits at the feature map's size."""
         x = self._transform_inputs(inputs)
         pooled = resize(self.image_pool(x), size=x.shape[2:], mode='bilinear', align_corners=self.align_corners)
         return self.cls_seg(self.bottleneck(torch.cat([pooled, *self.branches(x)], dim=1)))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
 from ..core.checks import PLACEMENTS, check_choice
-from ..core.tap import map_size
+from ..core.tap import check_unchanged, map_size
 from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
 from .cross_entropy import HeadCrossEntropy
 
@@ -66,12 +66,7 @@ class ISDASegLoss(ISDALossBase):
         self.cross_entropy = HeadCrossEntropy(ISDASegLoss, **options)
         self.cross_entropy.augment_at = augment_at
         self.guard = self.cross_entropy.guard
-        self.loss_weight, self._loss_name = loss_weight, loss_name
-
-    @property
-    def loss_name(self) -> str:
-        """Under which name the head reports the loss."""
-        return self._loss_name
+        self.loss_weight, self.loss_name = loss_weight, loss_name
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """See the base class; also learns how the head up-samples its logits."""
@@ -80,13 +75,7 @@ class ISDASegLoss(ISDALossBase):
 
     @torch.compiler.disable
     def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
+        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = 255, **call: Any
     ) -> Tensor:
         """Return the loss of one head.
 
@@ -94,9 +83,8 @@ class ISDASegLoss(ISDALossBase):
             cls_score: (N, C, H, W) plain logits at the size of the labels.
             label: (N, H, W) integers.
             weight: (N, H, W) weight of each pixel, e.g. of a sampler.
-            avg_factor: what a mean divides by.
-            reduction_override: replaces ``reduction`` for this call.
             ignore_index: label of the pixels to ignore.
+            call: ``avg_factor``: what a mean divides by; ``reduction_override``: replaces ``reduction`` for this call.
 
         Returns:
             A scalar, or (N, H, W) for the reduction ``'none'``.
@@ -107,12 +95,8 @@ class ISDASegLoss(ISDALossBase):
         """
         label = self._checked(cls_score, label, ignore_index)
         source, size, shift = self._augmentation(cls_score, label, ignore_index)
-        call = dict(weight=weight, avg_factor=avg_factor)
-        if reduction_override:
-            call['reduction'] = reduction_override
-        loss = self.cross_entropy(
-            cls_score, label, shift, source, ignore_index, feature_size=size, name=self._name, **call
-        )
+        call |= dict(weight=weight, feature_size=size, name=self._name)
+        loss = self.cross_entropy(cls_score, label, shift, source, ignore_index, **call)
         if source is not None:
             self.tap.take(source)
         return self.loss_weight * loss
@@ -153,16 +137,17 @@ class ISDASegLoss(ISDALossBase):
     def _augmentation(
         self, logits: Tensor, label: Tensor, ignore_index: int
     ) -> tuple[ClassifierPass | None, tuple[int, int] | None, Tensor | None]:
-        """The pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
+        """Return the pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
         if not self.is_augmenting(logits):
             return None, None, None
         source = self.tap.find(logits)
+        check_unchanged(logits, source, self.tap.name)
         size = map_size(logits, source)
         small = resize_labels(label, size)
         count = self.update(source, small if len(source.size) == 2 else small.flatten(1), ignore_index)
         # Labels of small things may be lost at the size of the features.
         looked_up = dict(labels=label) if self.cross_entropy.augment_at == 'label' else dict(count=count)
-        shift = shift_table(self.statistics, self.tap.weight, self.strength, **looked_up)
+        shift = shift_table(self.statistics, source.weight, self.strength, **looked_up)
         self._mean_shift = mean_shift(shift, count)
         return source, size, shift
 
@@ -198,13 +183,8 @@ class FusedCrossEntropyLoss(nn.Module):
         refuse_unknown_options(FusedCrossEntropyLoss, options)
         super().__init__()
         self.cross_entropy = HeadCrossEntropy(FusedCrossEntropyLoss, **options)
-        self.classifier, self.loss_weight, self._loss_name = classifier, loss_weight, loss_name
+        self.classifier, self.loss_weight, self.loss_name = classifier, loss_weight, loss_name
         self.tap: ClassifierTap | None = None
-
-    @property
-    def loss_name(self) -> str:
-        """Under which name the head reports the loss."""
-        return self._loss_name
 
     @property
     def needs_tap(self) -> bool:
@@ -221,22 +201,13 @@ class FusedCrossEntropyLoss(nn.Module):
 
     @torch.compiler.disable
     def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
+        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = 255, **call: Any
     ) -> Tensor:
         """Return the loss of one head; see :meth:`ISDASegLoss.forward`."""
         name = self.tap.name if self.tap is not None else ''
         label = self.cross_entropy.checked(cls_score, label, ignore_index, name)
         source = self._source(cls_score)
-        call = dict(weight=weight, avg_factor=avg_factor)
-        if reduction_override:
-            call['reduction'] = reduction_override
-        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, name=name, **call)
+        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, weight=weight, name=name, **call)
         if source is not None:
             self.tap.take(source)
         return self.loss_weight * loss
@@ -253,7 +224,7 @@ class FusedCrossEntropyLoss(nn.Module):
         return self.loss_weight * loss, accuracy
 
     def _source(self, logits: Tensor) -> ClassifierPass | None:
-        """The pass that the logits come from; those of another classifier are no mistake and take the plain path."""
+        """Return the pass that the logits come from; those of another classifier may take the plain path."""
         if not self.training or self.tap is None or logits.grad_fn is None:
             return None
         try:

@@ -45,7 +45,7 @@ def _is_flip(transform: Mapping) -> bool:
 
 
 def _with_flip(view: Sequence[Mapping]) -> list:
-    """Adds a horizontal flip to a view, ahead of the labels, which stay as they are."""
+    """Add a horizontal flip to a view, ahead of the labels, which stay as they are."""
     ends = (i for i, t in enumerate(view) if type_name(t['type']).startswith(('LoadAnnotations', 'Pack')))
     place = next(ends, len(view))
     unflipped = [t for t in view[:place] if not _is(t, 'RandomFlip')]
@@ -53,7 +53,7 @@ def _with_flip(view: Sequence[Mapping]) -> list:
 
 
 def _scaled(pipeline: Sequence[Mapping], scale: float) -> list:
-    """A test pipeline at another scale: its Resize changed, or one added after the image is loaded."""
+    """Return a test pipeline at another scale: its Resize changed, or one added after the image is loaded."""
     view = copy.deepcopy(list(pipeline))
     resizes = [transform for transform in view if _is(transform, 'Resize')]
     for transform in resizes:
@@ -72,7 +72,7 @@ def _scaled(pipeline: Sequence[Mapping], scale: float) -> list:
 
 
 def _tta_views(pipeline: Sequence[Mapping]) -> list[list]:
-    """Pipelines of the views that a ``tta_pipeline`` makes, each in full, in its order."""
+    """Return the pipelines of the views that a ``tta_pipeline`` makes, each in full, in its order."""
     place = next((i for i, transform in enumerate(pipeline) if _is(transform, 'TestTimeAug')), None)
     if place is None:
         raise OptionError(
@@ -85,7 +85,7 @@ def _tta_views(pipeline: Sequence[Mapping]) -> list[list]:
 
 
 def protocol_views(cfg: Config) -> tuple[list[list], dict[str, list[int]]]:
-    """Lists the views that the three protocols need.
+    """List the views that the three protocols need.
 
     The scales are those of the config's ``tta_pipeline``, else its ``img_ratios``, else the paper's (0.75, 1, 1.25,
     1.5), times the Resize of its test pipeline.
@@ -117,7 +117,7 @@ def protocol_views(cfg: Config) -> tuple[list[list], dict[str, list[int]]]:
 
 
 def use_protocols(cfg: Config) -> None:
-    """Turns a config's test into the three protocols: pipeline, model wrapper, loop and metric.
+    """Turn a config's test into the three protocols: pipeline, model wrapper, loop and metric.
 
     Args:
         cfg: a config of MMSegmentation; changed in place.
@@ -161,7 +161,7 @@ class ClassIoUMetric(IoUMetric):
     """
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """Adds up the areas of all images.
+        """Add up the areas of all images.
 
         Args:
             results: for each image its areas of intersection, union, prediction and label, each (C,).
@@ -226,7 +226,7 @@ class ProtocolTestLoop(TestLoop):
             self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
 
     def run(self) -> dict[str, dict[str, Any]]:
-        """Tests; returns for each protocol what ClassIoUMetric computes."""
+        """Test, and return for each protocol what ClassIoUMetric computes."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
@@ -241,7 +241,7 @@ class ProtocolTestLoop(TestLoop):
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Mapping) -> None:
-        """Predicts every view of a batch once and hands each protocol its share."""
+        """Predict every view of a batch once and hand each protocol its share."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
         model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
         with autocast(enabled=self.fp16):
@@ -270,7 +270,7 @@ class ProtocolTestLoop(TestLoop):
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Writes scores as the columns of Table 7, in per cent: mIoU, mAcc, aAcc, then the IoU of each class."""
+    """Write scores as the columns of Table 7, in per cent: mIoU, mAcc, aAcc, then the IoU of each class."""
     table = PrettyTable(['%', *(TITLES.get(name, name) for name in scores)], align='r')
     table.align['%'] = 'l'
     for key in ('mIoU', 'mAcc', 'aAcc'):

@@ -79,13 +79,13 @@ class MeanTeacherSegmentor(StudentMixin, EncoderDecoder):
 
 
 def _isda_loss(head: nn.Module) -> nn.Module:
-    """The ISDA loss among those of a head, or its first loss."""
+    """Return the ISDA loss among those of a head, or its first loss."""
     losses = list(head.loss_decode) if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
     return next((loss for loss in losses if isinstance(loss, ISDALossBase)), losses[0])
 
 
 def _real_pixels(images: Tensor, data_samples: list[SegDataSample], size: tuple[int, int]) -> Tensor:
-    """(N, h, w) 1 where a pixel is of the image, 0 where it was padded; by nearest neighbor."""
+    """Return (N, h, w), 1 where a pixel is of the image, 0 where it was padded; by nearest neighbor."""
     real = images.new_zeros(len(images), *images.shape[2:])
     for mask, sample in zip(real, data_samples, strict=True):
         left, right, top, bottom = sample.metainfo.get('padding_size', (0, 0, 0, 0))

@@ -326,7 +326,7 @@ def test_jpeg_files_are_trained_and_validated_apart(tmp_path):
     options = {'train_cfg.max_epochs': 1}
     for loader in ('train', 'val', 'test'):
         place = f'{loader}_dataloader.dataset'
-        options |= {f'{place}.num_val': 10, f'{place}.dataset.data_root': str(tmp_path)}
+        options |= {f'{place}.num_images': 10, f'{place}.dataset.data_root': str(tmp_path)}
         options |= {f'{loader}_dataloader.{key}': value for key, value in dict(num_workers=0, batch_size=20).items()}
         options[f'{loader}_dataloader.persistent_workers'] = False
     runner = _train(REPO / 'configs/cifar/resnet8_isda_cpu-b128-10e_cifar10-jpeg.py', tmp_path / 'run', **options)
@@ -357,7 +357,7 @@ from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 names = [
     ('ISDALoss', MODELS), ('CIFARResNet', MODELS), ('CIFARSEResNet', MODELS), ('CIFARResNeXt', MODELS),
     ('CIFARDenseNet', MODELS), ('WideResNet', MODELS), ('ShakeShake', MODELS), ('ReflectCrop', TRANSFORMS),
-    ('SmallImageDataset', DATASETS), ('HandwrittenDigits', DATASETS), ('HoldOutDataset', DATASETS),
+    ('SmallImageDataset', DATASETS), ('HandwrittenDigits', DATASETS), ('SVHN', DATASETS),
     ('ISDAHook', HOOKS), ('LastEpochsMean', HOOKS),
 ]
 print([name for name, registry in names if name not in registry.module_dict])

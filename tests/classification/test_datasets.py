@@ -167,7 +167,7 @@ def test_the_command_line_names_a_missing_folder(tmp_path):
     for name, hint in (('cifar10', 'CIFAR-10-images'), ('imagenet', 'ILSVRC2012_img_train.tar'), ('own', 'npz')):
         kind = dict(cifar10='SmallImageDataset', imagenet='ImageNet', own='SmallImageDataset')[name]
         dataset = dict(type=kind, data_root=str(tmp_path / name))
-        cfg = Config(dict(train_dataloader=dict(dataset=dict(type='HoldOutDataset', dataset=dataset))))
+        cfg = Config(dict(train_dataloader=dict(dataset=dict(type='SubsetDataset', dataset=dataset))))
         with pytest.raises(MissingPathError, match=rf'{name} does not exist .*{hint}.*data_root=\.\.\.'):
             check_data(cfg, ['train_dataloader'])
 

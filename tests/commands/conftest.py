@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmseg_isda.commands.launch import prepare_training
+from mmseg_isda.commands.launch import claim_work_dir, prepare_training
 from tests.tiny import tiny_settings, write_config, write_dataset
 
 
@@ -18,7 +18,8 @@ def config(tmp_path):
 def prepare(config, tmp_path):
     """Prepare a training from the tiny config."""
 
-    def run(**options):
-        return prepare_training(config, **{'work_dir': str(tmp_path / 'work')} | options)
+    def run(resume=None, **options):
+        cfg, notes = prepare_training(config, **{'work_dir': str(tmp_path / 'work')} | options)
+        return cfg, [*notes, *claim_work_dir(cfg, resume, options.get('options'))]
 
     return run

@@ -81,6 +81,18 @@ def test_a_copy_has_its_bases_and_nothing_else(capsys, tmp_path):
     config.copy_config(NAME.replace('_isda', ''), tmp_path / 'mine')
 
 
+@pytest.mark.parametrize('share', ['1-4', '1-8'])
+def test_a_copy_has_the_lists_of_images_that_it_names(share, tmp_path):
+    """Guards a semi-supervised config that would look for its splits where nobody has put them."""
+    name = f'camvid/semi/pspnet_r18-d8_mean-teacher_{share}_8k_camvid-360x480'
+    first, *others = config.copy_config(name, tmp_path)
+    lists = {f'{share}_seed-0_{part}.txt' for part in ('labeled', 'unlabeled')}
+    assert {path.name for path in others if path.suffix == '.txt'} == lists
+    for dataset in Config.fromfile(first).train_dataloader.dataset.datasets:
+        path = Path(dataset.ann_file)
+        assert path.is_relative_to(tmp_path) and path.read_text().split()
+
+
 def test_a_copy_replaces_no_file_that_was_edited(tmp_path):
     first, *_ = config.copy_config(NAME, tmp_path)
     first.write_text('# mine\n')

@@ -1,10 +1,13 @@
 """ISDA as one object: against the registered losses' functions, and as a training program uses it."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from mmseg_isda.core import ISDACriterion
 from tests.processes import run_ranks
@@ -322,3 +325,51 @@ def test_wrong_calls_are_named():
         criterion(logits, torch.tensor([0, 1, 2]), progress=1)
     with pytest.raises(RuntimeError, match='not what classifier makes'):
         criterion(logits * 2, torch.tensor([0, 1]), progress=1)
+
+
+@pytest.mark.parametrize('shape', [(8,), (2, 4, 4)])
+def test_two_losses_of_one_pass_have_their_own_labels(shape):
+    """Guards Mixup and CutMix: the second loss lacked the rows of classes that the first has no label of."""
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 5) if len(shape) == 1 else nn.Conv2d(6, 5, 1)
+    criterion = ISDACriterion(layer, lambda_0=1.0)
+
+    def logits():
+        return layer(torch.randn(shape[0], 6, *shape[1:]))
+
+    criterion(logits(), torch.arange(5).repeat(7)[: math.prod(shape)].view(shape), progress=0.5)
+    plain, second = logits(), torch.arange(math.prod(shape)).view(shape) % 4 + 1
+    criterion(plain, torch.zeros(shape, dtype=torch.int64), progress=0.5)
+    table = criterion.statistics.shift(layer.weight.flatten(1), 0.5)
+    expected = F.cross_entropy(plain + table[second].movedim(-1, 1), second)
+    torch.testing.assert_close(criterion(plain, second, progress=0.5), expected)
+
+
+def test_features_are_let_go_where_nothing_is_augmented():
+    """Guards memory: eight passes were kept for losses that never take them."""
+    layer = nn.Linear(6, 5)
+    criterion = ISDACriterion(layer, lambda_0=0.0)
+    for _ in range(3):
+        criterion(layer(torch.randn(4, 6)), torch.zeros(4, dtype=torch.int64), progress=0.5)
+    assert not criterion.tap._passes
+
+
+def test_vectors_of_a_map_are_refused_with_the_shape_that_is_right():
+    layer = nn.Linear(6, 5)
+    criterion = ISDACriterion(layer, lambda_0=1.0)
+    with pytest.raises(ValueError, match=r'given maps or tokens of size \(3,\).*pass logits \(N, C, \*spatial\)'):
+        criterion(layer(torch.randn(2, 3, 6)).flatten(0, 1), torch.zeros(6, dtype=torch.int64), progress=0.5)
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_a_checkpoint_around_the_loss_is_refused(use_reentrant):
+    """Guards the statistics, which took the batch twice, and a gradient of another table than the loss's."""
+    layer = nn.Linear(6, 5)
+    criterion = ISDACriterion(layer, lambda_0=1.0)
+
+    def step(features):
+        return criterion(layer(features), torch.arange(4), progress=0.5)
+
+    loss = checkpoint(step, torch.randn(4, 6, requires_grad=True), use_reentrant=use_reentrant)
+    with pytest.raises(RuntimeError, match='take the loss outside of the checkpoint'):
+        loss.backward()

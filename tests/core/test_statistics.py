@@ -255,8 +255,33 @@ def test_statistics_that_are_not_finite_are_refused(name, value):
     """Guards a resume in which every later loss would be NaN."""
     state = ClassCovariance(CLASSES, SIZE).state_dict()
     state[name][1, 2] = value
-    with pytest.raises(ValueError, match=f'{name} with NaN or infinity'):
+    with pytest.raises(ValueError, match=f'{name} with NaN, infinity'):
         ClassCovariance(CLASSES, SIZE).load_state_dict(state)
+
+
+@pytest.mark.parametrize('name', ['count', 'covariance'])
+def test_statistics_below_zero_are_refused(name):
+    """Guards a resume with counts that turn the running mean around, or a shift that favours the wrong class."""
+    state = {key: value.clone() for key, value in ClassCovariance(2, 3).state_dict().items()}
+    state[name][0] = -1
+    with pytest.raises(ValueError, match=f'{name} with NaN, infinity or a number below zero'):
+        ClassCovariance(2, 3).load_state_dict(state)
+
+
+def test_counts_that_are_no_integers_are_refused():
+    state = {**ClassCovariance(2, 3).state_dict(), 'count': torch.tensor([0.5, 1e30])}
+    with pytest.raises(ValueError, match='count as torch.float32, not torch.int64'):
+        ClassCovariance(2, 3).load_state_dict(state)
+
+
+def test_statistics_saved_in_half_precision_go_on_in_float32():
+    """Guards ``assign=True``, which takes the type of the checkpoint."""
+    statistics = ClassCovariance(2, 3)
+    state = {
+        key: value.half() if value.is_floating_point() else value for key, value in statistics.state_dict().items()
+    }
+    statistics.load_state_dict(state, assign=True)
+    assert statistics.mean.dtype == statistics.covariance.dtype == torch.float32
 
 
 @pytest.mark.parametrize('kind', [*KINDS, 'low_rank'])

@@ -230,3 +230,94 @@ def test_a_sharded_weight_is_refused():
 def test_a_binary_classifier_is_refused():
     with pytest.raises(ValueError, match=r'single output channel.*out_channels=2'):
         ClassifierTap(nn.Conv2d(3, 1, 1), 'head.conv_seg')
+
+
+CHANGES = {
+    'a temperature': lambda logits: logits / 0.1,
+    'a temperature after the up-sampling': lambda logits: F.interpolate(logits, scale_factor=2, mode='bilinear') * 3,
+    'an order of the batch': lambda logits: logits[[1, 0]],
+    'a flip': lambda logits: F.interpolate(logits.flip(3), scale_factor=2, mode='bilinear'),
+    'rows for columns': lambda logits: logits.transpose(2, 3),
+    'a second classifier': lambda logits: nn.Conv2d(5, 5, 1)(logits),
+    'a value in place': lambda logits: logits.mul_(2),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_maps_that_are_not_the_classifier_s_own_are_refused(tap, device, change):
+    """Guards the table of shifts and the statistics: both would be those of other logits, or of other pixels."""
+    logits = CHANGES[change](tap.classifier(features(device)))
+    with pytest.raises(RuntimeError, match='not what conv makes'):
+        check_unchanged(logits, tap.find(logits), 'conv')
+
+
+def test_a_branch_that_is_added_is_no_change(tap, device):
+    """The difference of two logits changes by the same with the features, whatever is added to both."""
+    inputs = features(device)
+    logits = F.interpolate(tap.classifier(inputs) + inputs.mean(1, keepdim=True), scale_factor=2, mode='bilinear')
+    check_unchanged(logits, tap.find(logits), 'conv')
+
+
+@pytest.mark.parametrize('twice', [lambda f, x: f(x) + f(x), lambda f, x: (lambda y: y + 0.5 * y)(f(x))])
+def test_logits_that_hold_the_output_twice_are_refused(tap, device, twice):
+    """Guards the sum of two passes, of which the shift and the statistics would know one."""
+    with pytest.raises(RuntimeError, match='in more than one way'):
+        tap.find(twice(tap.classifier, features(device)))
+
+
+def test_rows_for_columns_are_not_fused(tap, device):
+    """Guards the fused pass, which takes the classifier's output in place of its up-sampled one."""
+    logits = tap.classifier(features(device))
+    turned = F.interpolate(logits.transpose(2, 3), size=(9, 9), mode='bilinear')
+    assert upsampling_of(turned, tap.find(turned)) is None
+
+
+class Adapter(nn.Linear):
+    """Adds a low-rank product that is zero at first."""
+
+    def __init__(self):
+        super().__init__(6, 5)
+        self.down, self.up = nn.Parameter(torch.ones(2, 6)), nn.Parameter(torch.zeros(5, 2))
+
+    def forward(self, x):
+        return super().forward(x) + x @ self.down.t() @ self.up.t()
+
+
+def test_an_adapter_that_grows_is_refused():
+    """Guards a check of the first pass alone, when the adapter adds nothing yet."""
+    layer = Adapter()
+    ClassifierTap(layer, 'fc')
+    layer(torch.randn(4, 6))
+    layer.up.data.fill_(0.1)
+    with pytest.raises(TypeError, match='fc is a Adapter, which does more than multiply'):
+        layer(torch.randn(4, 6))
+
+
+@pytest.mark.parametrize('by', ['a hook', 'another forward'])
+def test_a_plain_layer_that_was_changed_is_refused(by):
+    """Guards layers whose class says nothing: hooks and wrapped methods, as libraries for large models set them."""
+    layer = nn.Linear(6, 5)
+    if by == 'a hook':
+        layer.register_forward_hook(lambda module, inputs, output: output * 7)
+    else:
+        forward = layer.forward
+        layer.forward = lambda x: forward(F.normalize(x)) * 16
+    ClassifierTap(layer, 'fc')
+    with pytest.raises(TypeError, match='fc is a Linear, which does more than multiply'):
+        layer(torch.randn(4, 6))
+
+
+def test_a_pass_keeps_the_weight_that_it_used():
+    """Guards meta-learning: ``functional_call`` runs the layer with other weights than its own."""
+    layer = nn.Linear(6, 5)
+    tap = ClassifierTap(layer)
+    other = {'weight': torch.randn(5, 6, requires_grad=True), 'bias': torch.zeros(5)}
+    logits = torch.func.functional_call(layer, other, (torch.randn(4, 6),))
+    torch.testing.assert_close(tap.find(logits).weight, other['weight'])
+
+
+def test_features_may_be_named():
+    layer = nn.Linear(6, 5)
+    tap = ClassifierTap(layer)
+    inputs = torch.randn(4, 6)
+    assert tap.find(layer(input=inputs)).features is inputs

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from demo.scenes import THINGS, make_scenes
 from mmseg_isda.checkpoints.convert import convert_checkpoint
 from mmseg_isda.commands.launch import build_runner, load_config, prepare_training
 from mmseg_isda.commands.preflight import iter_dicts
-from mmseg_isda.commands.test import prepare_testing
+from mmseg_isda.commands.test import add_arguments, prepare_testing
 from tests.checkpoints.convert.sources import as_training_checkpoint, source_network
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'coco'
@@ -106,7 +107,11 @@ def test_each_detector_starts_from_the_converted_weights_and_trains(method, plac
 def _test(config: Path, work_dir: Path, place: Path, kinds: list[str]) -> None:
     checkpoint = work_dir / 'epoch_1.pth'
     options = {key: value for key, value in _options(place / 'data').items() if 'train' not in key}
-    cfg, _ = prepare_testing(config, checkpoint, work_dir=str(work_dir / 'test'), options=options)
+    parser = ArgumentParser()
+    add_arguments(parser)
+    cfg, _ = prepare_testing(
+        parser.parse_args([str(config), str(checkpoint), '--work-dir', str(work_dir / 'test')]), options
+    )
     _shrink(cfg)
     cfg.experiment_name = f'test_{work_dir.name}'
     scores = build_runner(cfg, []).test()

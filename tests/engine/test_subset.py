@@ -24,6 +24,10 @@ class Numbers(BaseDataset):
         return self.get_data_info(idx)
 
 
+PINNED = [12, 32, 76, 88, 104, 113, 123, 128, 129, 134]
+LABELS = np.random.RandomState(3).permutation(np.repeat(np.arange(5), [40, 30, 30, 25, 25]))
+
+
 def _values(dataset) -> list[int]:
     return [dataset[index]['value'] for index in range(len(dataset))]
 
@@ -37,10 +41,50 @@ def test_choice_is_the_same_on_every_machine():
     assert choose([0] * 20, 5, seed=1).tolist() == choose(np.zeros(20), 5, seed=1).tolist() == [2, 3, 6, 10, 16]
 
 
+@pytest.mark.parametrize('num_images', [1, 5, 20, 23, 120])
+@pytest.mark.parametrize('seed', [0, 7])
+def test_shares_differ_by_one_at_most(num_images, seed):
+    counts = np.bincount(LABELS[choose(LABELS, num_images, seed)], minlength=5)
+    assert counts.sum() == num_images and counts.max() - counts.min() <= 1
+
+
+def test_the_choice_depends_on_the_seed_alone():
+    """The values pin it for all versions of NumPy: a search that goes on elsewhere must hold the same images out."""
+    state = np.random.get_state()[1].copy()
+    first, again, other = (choose(LABELS, 10, seed).tolist() for seed in (0, 0, 1))
+    assert first == again == PINNED != other
+    assert (np.random.get_state()[1] == state).all()  # nobody else's random numbers are used up
+
+
 def test_parts_are_disjoint_and_together_all():
     parts = [_values(SubsetDataset(Numbers(), 12, part=part, seed=3)) for part in ('chosen', 'rest')]
     assert len(parts[0]) == 12
     assert sorted(parts[0] + parts[1]) == list(range(30))
+
+
+def test_a_part_shows_its_own_images():
+    for part in (SubsetDataset(Numbers(), 12, part=part, seed=3) for part in ('chosen', 'rest')):
+        assert _values(part) == part.indices.tolist()
+        assert part.get_gt_labels().tolist() == (part.indices % 3).tolist()
+        assert part.get_data_info(3)['gt_label'] == part.get_cat_ids(3)[0] == part.indices[3] % 3
+        assert part.metainfo['classes'] == ('a', 'b', 'c')
+
+
+def test_an_image_whose_pipeline_yields_none_is_replaced_by_one_of_the_same_part():
+    """Guards the host's own replacement, which draws from the whole data set: held-out images would be trained on."""
+
+    class Thirds(Numbers):
+        def prepare_data(self, idx: int) -> dict | None:
+            return None if idx % 3 else super().prepare_data(idx)
+
+    class Nothing(Numbers):
+        def prepare_data(self, idx: int) -> None:
+            return None
+
+    for part in (SubsetDataset(Thirds(), 12, part=part, seed=3) for part in ('chosen', 'rest')):
+        assert set(_values(part)) <= set(part.indices.tolist())
+    with pytest.raises(RuntimeError, match='yielded None'):
+        SubsetDataset(Nothing(), 12, seed=3)[0]
 
 
 def test_follows_the_seed_of_the_run():
@@ -85,6 +129,8 @@ def test_refuses_what_does_not_fit(options, message):
         SubsetDataset(Numbers(), **options)
 
 
-def test_refuses_more_of_a_class_than_there_are():
-    with pytest.raises(OptionError, match='class 1, which has 2'):
-        choose([0] * 10 + [1] * 2, 8, seed=0)
+@pytest.mark.parametrize(('num_images', 'share'), [(8, 4), (4, 2)])
+def test_leaves_an_image_of_each_class(num_images, share):
+    """Guards a training without one class, where images are held out."""
+    with pytest.raises(OptionError, match=f'takes {share} images of class 1, which has 2'):
+        choose([0] * 10 + [1] * 2, num_images, seed=0)

@@ -151,11 +151,11 @@ def test_ohem_in_both_modes_updates_the_statistics_once(sampler):
 
 
 @pytest.mark.parametrize('fused', [False, True])
-def test_a_head_that_changes_its_logits_is_not_fused(fused):
+def test_a_head_that_adds_to_its_logits_is_not_fused(fused):
     """Guards the fused pass, which reads what leaves the classifier: it must notice a head that adds something."""
     network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
     original = network.decode_head.cls_seg
-    network.decode_head.cls_seg = lambda features: 2 * original(features)
+    network.decode_head.cls_seg = lambda features: original(features) + features.mean(1, keepdim=True)
     if fused:
         with pytest.raises(RuntimeError, match=r"not the up-sampled output of decode_head\.conv_seg.*fused='auto'"):
             toy.losses(network)
@@ -163,17 +163,26 @@ def test_a_head_that_changes_its_logits_is_not_fused(fused):
         assert toy.losses(network)['decode.loss_isda'].isfinite()
 
 
-def test_fused_auto_falls_back_for_a_head_that_changes_its_logits(monkeypatch):
+def test_fused_auto_falls_back_for_a_head_that_adds_to_its_logits(monkeypatch):
     results = []
     for fused in ('auto', False):
         torch.manual_seed(3)
         network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
         monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
         original = network.decode_head.cls_seg
-        network.decode_head.cls_seg = lambda features, original=original: 2 * original(features)
+        network.decode_head.cls_seg = lambda x, original=original: original(x) + x.mean(1, keepdim=True)
         torch.manual_seed(4)
         results.append(toy.losses(network)['decode.loss_isda'])
     assert torch.equal(*results)
+
+
+def test_a_head_that_scales_its_logits_is_refused():
+    """Guards the shift, which would be that of the logits before."""
+    network = toy.build(toy.model(auxiliary=False))
+    original = network.decode_head.cls_seg
+    network.decode_head.cls_seg = lambda features: 2 * original(features)
+    with pytest.raises(RuntimeError, match='not what decode_head.conv_seg makes, but MulBackward0 of it'):
+        toy.losses(network)
 
 
 def test_a_branch_that_starts_at_zero_is_not_lost_by_the_fused_pass(monkeypatch):

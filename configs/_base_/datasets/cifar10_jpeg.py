@@ -8,9 +8,9 @@ jpeg_images = dict(type='SmallImageDataset', data_root='data/cifar10', source='t
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='HoldOutDataset',
-        part='train',
-        num_val=5000,
+        type='SubsetDataset',
+        part='rest',
+        num_images=5000,
         seed=0,
         dataset=dict(**jpeg_images, pipeline=_base_.train_pipeline),
     )
@@ -18,9 +18,9 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='HoldOutDataset',
-        part='val',
-        num_val=5000,
+        type='SubsetDataset',
+        part='chosen',
+        num_images=5000,
         seed=0,
         dataset=dict(**jpeg_images, pipeline=_base_.test_pipeline),
     )

@@ -21,9 +21,9 @@ train_dataloader = dict(
             dict(type='MultiBranch', branch_field=branches, unsup_student=crop_and_pack, unsup_teacher=crop_and_pack),
         ],
         dataset=dict(
-            type='HoldOutDataset',
-            part='train',
-            num_val=5000,
+            type='SubsetDataset',
+            part='rest',
+            num_images=5000,
             seed=0,
             dataset=_base_.jpeg_images,
         ),

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, OptionError
+from .names import densenet_name
 
 Shape = tuple[int, ...]
 COUNTER = 'num_batches_tracked'
@@ -139,7 +143,7 @@ def _stem_of_three() -> dict[str, Shape]:
 
 
 def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
-    """Groups and channels of the 3x3 convolutions of the first stage."""
+    """Return groups and channels of the 3x3 convolutions of the first stage."""
     convolution = state.get('layer1.0.conv2.weight')
     if convolution is None or convolution.ndim != 4:
         return 1, base
@@ -150,7 +154,7 @@ def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
 def _stage_shapes(
     channels: int, base: int, depths: Shape, bottleneck: bool, groups: int, width: int
 ) -> dict[str, Shape]:
-    """Shapes of the four stages; ``channels`` enter the first."""
+    """Return the shapes of the four stages; ``channels`` enter the first."""
     shapes: dict[str, Shape] = {}
     for stage, depth in enumerate(depths):
         planes, inner = base * 2**stage, width * 2**stage
@@ -194,28 +198,27 @@ def _detect_densenet(state: Mapping[str, Tensor]) -> Architecture:
 
 
 def _densenet_shapes(growth: int, depths: Shape, init: int) -> tuple[dict[str, Shape], int]:
-    """Shapes with bottlenecks of 4 x growth channels and compression by one half; and the number of features."""
-    shapes = {'stem.0.weight': (init, 3, 7, 7), **_norm('stem.1', init)}
-    channels = init
-    for stage, depth in enumerate(depths):
-        for layer in range(depth):
-            name = f'stages.{stage}.block.{layer}'
-            shapes |= {
-                **_norm(f'{name}.norm1', channels),
-                f'{name}.conv1.weight': (4 * growth, channels, 1, 1),
-                **_norm(f'{name}.norm2', 4 * growth),
-                f'{name}.conv2.weight': (growth, 4 * growth, 3, 3),
-            }
-            channels += growth
-        name = f'transitions.{stage}'
-        if stage == len(depths) - 1:
-            return shapes | _norm(f'{name}.0', channels), channels
-        shapes |= {**_norm(f'{name}.norm', channels), f'{name}.conv.weight': (channels // 2, channels, 1, 1)}
-        channels //= 2
-    return shapes, channels
+    """Return the shapes of torchvision's network by the names of MMPretrain, and the number of features."""
+    models = library('torchvision').models
+    with torch.device('meta'):
+        network = models.DenseNet(growth, depths, init)
+    state = network.features.state_dict(prefix='features.')
+    return {densenet_name(key): tuple(value.shape) for key, value in state.items()}, network.classifier.in_features
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- all ------------------------------------------------------------------------------------------------------------
+
+
+def library(name: str) -> ModuleType:
+    """Return a library that knows the shapes of a network, and that its backbone needs as well.
+
+    Raises:
+        OptionError: if it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise OptionError(f'weights of this network are converted by {name}: pip install {name}') from error
 
 
 def _norm(name: str, channels: int) -> dict[str, Shape]:
@@ -224,7 +227,7 @@ def _norm(name: str, channels: int) -> dict[str, Shape]:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the highest number that a pattern finds: what is missing below it is found missing later."""
+    """Return one more than the highest number that a pattern finds: what is missing below it is found missing later."""
     numbers = [int(match[1]) for key in state if (match := re.match(pattern, key))]
     return max(numbers, default=-1) + 1
 

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from ..publishing import plain_data
 from ..reading import read_checkpoint, state_dict_of
 from ..statistics import find_statistics
 from .architectures import COUNTER, Architecture, Shape, detect_architecture
-from .lite import detect_lite, shared_names
-from .names import describe_source, detect_source, shared_name, strip_wrappers
+from .lite import detect_lite
+from .names import SOURCES, detect_source, shared_name, strip_wrappers
 
 TARGETS = ('mmdet', 'mmpretrain', 'mmseg')
 LISTED = 10  # names in an error
@@ -52,7 +53,7 @@ class Conversion:
 
     @property
     def backbone(self) -> dict[str, Any]:
-        """Settings of ``model.backbone`` in a config of the target."""
+        """Return the settings of ``model.backbone`` in a config of the target."""
         settings = dict(self.architecture.settings)
         if settings['type'] == 'DenseNet' and self.target != 'mmpretrain':
             settings['type'] = 'mmpretrain.DenseNet'
@@ -63,7 +64,7 @@ class Conversion:
         return settings
 
     def report(self, *, every_name: bool = False) -> Iterator[str]:
-        """Lines that say what was done; with ``every_name`` also each mapped one."""
+        """Yield lines that say what was done; with ``every_name`` also each mapped one."""
         yield f'{self.architecture.name}, from {self.source_kind}, for {self.target}'
         yield f'mapped: {len(self.mapped)}'
         if every_name:
@@ -90,40 +91,41 @@ def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | Non
     """
     if target not in TARGETS:
         raise OptionError(f'target must be one of {", ".join(TARGETS)}, got {target!r}')
-    short = strip_wrappers(state)
-    kind = detect_source(short.values())
-    if kind == 'efficientnet':
-        known = shared_names(short.values())
-        names = {key: known[short[key]] for key in state}
-    else:
-        names = {key: shared_name(short[key], kind) for key in state}
-    network = {name: state[key] for key, name in names.items() if name is not None}
-    if kind == 'efficientnet':
-        architecture = detect_lite(network)
-    else:
-        architecture = detect_architecture(network, stem_of_three=kind == 'csail')
+    kind, architecture, names = _recognize(state)
     if arch is not None and arch != architecture.name:
         raise CheckpointError(f'the weights are of {architecture.name}, not of {arch}')
     if kind == 'csail' and target != 'mmseg':
         raise OptionError(f"MIT CSAIL's weights fit MMSegmentation's ResNetV1c: give --target mmseg, got {target}")
-    wanted = architecture.shapes | (_classifier_shapes(network, architecture) if target == 'mmpretrain' else {})
-    dropped = _reasons(state, names, short, target, architecture)
+    dropped = _reasons(names, target, architecture)
     mapped = {key: name for key, name in names.items() if key not in dropped}
+    wanted = architecture.shapes | (_classifier_shapes(state, names, architecture) if target == 'mmpretrain' else {})
     _check(state, mapped, wanted, architecture)
     weights, notes = _as_float32(OrderedDict((name, state[key]) for key, name in mapped.items()))
     added = tuple(name for name in wanted if name not in weights)
     weights |= {name: torch.zeros((), dtype=torch.int64) for name in added}
-    renamed = OrderedDict((_target_name(name, target, architecture.prefix), weights[name]) for name in wanted)
+    target_name = partial(_target_name, target=target, prefix=architecture.prefix)
     return Conversion(
         architecture=architecture,
         target=target,
-        source_kind=describe_source(kind),
-        state_dict=renamed,
-        mapped={key: _target_name(name, target, architecture.prefix) for key, name in mapped.items()},
+        source_kind=SOURCES[kind],
+        state_dict=OrderedDict((target_name(name), weights[name]) for name in wanted),
+        mapped={key: target_name(name) for key, name in mapped.items()},
         dropped=dropped,
-        added=tuple(_target_name(name, target, architecture.prefix) for name in added),
+        added=tuple(map(target_name, added)),
         notes=(*notes, *_advice(architecture, target)),
     )
+
+
+def _recognize(state: Mapping[str, Tensor]) -> tuple[str, Architecture, dict[str, str | None]]:
+    """Return the kind of source, the network, and the name of each weight that the toolkits share."""
+    short = strip_wrappers(state)
+    kind = detect_source(short.values())
+    if kind == 'efficientnet':
+        architecture, known = detect_lite({short[key]: value for key, value in state.items()})
+        return kind, architecture, {key: known[short[key]] for key in state}
+    names = {key: shared_name(short[key], kind) for key in state}
+    network = {name: state[key] for key, name in names.items() if name is not None}
+    return kind, detect_architecture(network, stem_of_three=kind == 'csail'), names
 
 
 def convert_checkpoint(
@@ -176,7 +178,7 @@ def _check_place(source: Path, path: Path, force: bool) -> None:
 
 
 def _other_entries(checkpoint: Mapping[str, Any]) -> dict[str, str]:
-    """Why the entries beside ``state_dict`` are left out."""
+    """Return why the entries beside ``state_dict`` are left out."""
     if 'state_dict' not in checkpoint:
         return {}
     reasons = {str(key): 'no part of the weights' for key in checkpoint if key != 'state_dict'}
@@ -201,24 +203,20 @@ def _meta(done: Conversion, source: Path, checkpoint: Mapping[str, Any]) -> dict
     return meta
 
 
-def _classifier_shapes(network: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Shape]:
-    weight = network.get('fc.weight')
+def _classifier_shapes(
+    state: Mapping[str, Tensor], names: Mapping[str, str | None], architecture: Architecture
+) -> dict[str, Shape]:
+    weight = next((state[key] for key, name in names.items() if name == 'fc.weight'), None)
     classes = weight.shape[0] if weight is not None and weight.ndim > 0 else 0
     return {**architecture.tail, 'fc.weight': (classes, architecture.num_features), 'fc.bias': (classes,)}
 
 
-def _reasons(
-    state: Mapping[str, Tensor],
-    names: Mapping[str, str | None],
-    short: Mapping[str, str],
-    target: str,
-    architecture: Architecture,
-) -> dict[str, str]:
-    """Why each name that is left out is left out."""
-    statistics = set(find_statistics({short[key]: value for key, value in state.items()}))
+def _reasons(names: Mapping[str, str | None], target: str, architecture: Architecture) -> dict[str, str]:
+    """Return why each name that is left out is left out."""
+    statistics = set(find_statistics(names))
     reasons = {}
     for key, name in names.items():
-        if short[key] in statistics:
+        if key in statistics:
             reasons[key] = 'statistics of ISDA, which serve training alone'
         elif name is None:
             reasons[key] = 'no part of the network'
@@ -271,14 +269,14 @@ def _as_float32(weights: OrderedDict[str, Tensor]) -> tuple[OrderedDict[str, Ten
     return converted, notes
 
 
-def _target_name(name: str, target: str, prefix: str = '') -> str:
-    if target == 'mmpretrain' and name.startswith('fc.'):
-        return f'head.{name}'
-    return f'backbone.{prefix}{name}' if target == 'mmpretrain' else f'{prefix}{name}'
+def _target_name(name: str, target: str, prefix: str) -> str:
+    if target != 'mmpretrain':
+        return f'{prefix}{name}'
+    return f'head.{name}' if name.startswith('fc.') else f'backbone.{prefix}{name}'
 
 
 def _advice(architecture: Architecture, target: str) -> list[str]:
-    """What to mind about the target's backbone."""
+    """Return what to mind about the target's backbone."""
     if architecture.settings['type'] == 'TIMMBackbone':
         return ['its input is RGB, (x - 127) / 128: mean=[127] * 3, std=[128] * 3']
     if target == 'mmpretrain':

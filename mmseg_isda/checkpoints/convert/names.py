@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .lite import is_lite
-
-_SOURCES = {
+# Kinds of source, in words.
+SOURCES = {
     'mmpretrain': 'a checkpoint of MMPretrain (names with backbone.)',
     'torchvision': "a state dict with torchvision's names",
     'efficientnet': "a state dict with efficientnet_pytorch's names",
@@ -26,18 +25,16 @@ _OWN = re.compile(r'(?:conv\d|bn\d|layer\d|stem|stages|transitions|features|fc|c
 
 
 def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
-    """Each key without the ``module.`` of DataParallel and DDP, ``{key: short key}``, if all keys have it."""
+    """Return each key without the ``module.`` of DataParallel and DDP, ``{key: short key}``, if all keys have it."""
     keys = list(keys)
-    short = {key: key for key in keys}
-    while short and all(value.startswith('module.') for value in short.values()):
-        short = {key: value.removeprefix('module.') for key, value in short.items()}
-    return short
+    wrappers = min((re.match(r'(?:module\.)*', key)[0] for key in keys), default='')
+    return {key: key.removeprefix(wrappers) for key in keys}
 
 
 def detect_source(keys: Iterable[str]) -> str:
-    """Which kind of source the keys are of: one of ``describe_source``'s."""
+    """Return which of ``SOURCES`` the keys are of."""
     keys = list(keys)
-    if is_lite(keys):
+    if '_conv_stem.weight' in keys:
         return 'efficientnet'
     if any(key.startswith('backbone.') for key in keys):
         return 'mmpretrain'
@@ -48,13 +45,8 @@ def detect_source(keys: Iterable[str]) -> str:
     return 'torchvision'
 
 
-def describe_source(kind: str) -> str:
-    """The kind of source in words."""
-    return _SOURCES[kind]
-
-
 def shared_name(key: str, source: str) -> str | None:
-    """The name that the toolkits share, or None for what is no part of the network."""
+    """Return the name that the toolkits share, or None for what is no part of the network."""
     if source == 'mmpretrain':
         if key.startswith('backbone.'):
             return key.removeprefix('backbone.')
@@ -65,10 +57,11 @@ def shared_name(key: str, source: str) -> str | None:
     if source == 'csail' and module in _STEM_OF_THREE:
         return f'stem.{_STEM_OF_THREE[module]}.{rest}'
     key = re.sub(r'^classifier\.', 'fc.', key)
-    return _densenet_name(key) if key.startswith('features.') else key
+    return densenet_name(key) if key.startswith('features.') else key
 
 
-def _densenet_name(key: str) -> str:
+def densenet_name(key: str) -> str:
+    """Return MMPretrain's name of a weight of torchvision's DenseNet."""
     if match := _LAYER.fullmatch(key):
         block, layer, kind, number, rest = match.groups()
         return f'stages.{int(block) - 1}.block.{int(layer) - 1}.{kind}{number}.{rest}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.losses.utils import weight_reduce_loss
@@ -30,39 +31,52 @@ class LabelLoss(nn.Module):
         self.reduction, self.loss_weight = reduction, loss_weight
 
     def losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """(N,) losses of (N, C) logits and (N,) labels."""
+        """Return (N,) losses of (N, C) logits and (N,) labels."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """The loss of one head.
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, **call: Any) -> Tensor:
+        """Return the loss of one head.
 
         Args:
             cls_score: (N, C) logits.
             label: (N,) integers.
             weight: (N,) weight of each image.
-            avg_factor: what a mean divides by, by default N.
-            reduction_override: replaces ``reduction`` for this call.
+            call: options of :func:`reduced` for this call.
 
         Raises:
             TypeError: if the labels are soft.
             ValueError: if a label is out of range (on the CPU).
         """
         check_hard_labels(label, cls_score.shape[1], type(self).__name__)
-        loss = self.losses(cls_score, label.long())
-        weight = None if weight is None else weight.float()
-        reduction = reduction_override or self.reduction
-        return self.loss_weight * weight_reduce_loss(loss, weight, reduction=reduction, avg_factor=avg_factor)
+        return self.loss_weight * reduced(self.losses(cls_score, label.long()), weight, self.reduction, **call)
+
+
+def reduced(
+    losses: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    *,
+    avg_factor: float | Tensor | None = None,
+    reduction_override: str | None = None,
+) -> Tensor:
+    """Weight and average losses by the rules of MMPretrain's ``CrossEntropyLoss``, to the last bit.
+
+    Args:
+        losses: (N,).
+        weight: (N,) weight of each image.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: what a mean divides by, by default N.
+        reduction_override: replaces ``reduction``.
+
+    Raises:
+        ValueError: if ``avg_factor`` comes with the reduction ``'sum'``.
+    """
+    weight = None if weight is None else weight.float()
+    return weight_reduce_loss(losses, weight, reduction=reduction_override or reduction, avg_factor=avg_factor)
 
 
 def check_hard_labels(label: Tensor, num_classes: int, owner: str) -> None:
-    """Refuses labels that are not (N,) classes.
+    """Refuse labels that are not (N,) classes.
 
     Raises:
         TypeError: if they are soft.
@@ -78,7 +92,7 @@ def check_hard_labels(label: Tensor, num_classes: int, owner: str) -> None:
 
 
 def hard_labels(data_samples: Sequence[DataSample], num_classes: int, owner: str, device: torch.device) -> Tensor:
-    """(N,) classes of the samples; see :func:`check_hard_labels`."""
+    """Return the (N,) classes of the samples; see :func:`check_hard_labels`."""
     if any('gt_label' not in sample for sample in data_samples):
         raise TypeError(
             f'{owner} needs one class for each image, but the samples hold soft targets: remove the batch '

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
+from mmengine.dist import all_reduce
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -64,20 +64,19 @@ class CenterLossClsHead(LinearClsHead):
 
     @torch.no_grad()
     def _move_centers(self, features: Tensor, labels: Tensor) -> None:
-        """One step of the rule above, with the sums of all processes."""
+        """Take one step of the rule above, with the sums of all processes."""
         sums = torch.zeros_like(self.centers).index_add_(0, labels, features)
         count = torch.bincount(labels, minlength=self.num_classes).to(sums.dtype).unsqueeze(1)
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            packed = torch.cat([sums, count], 1)
-            dist.all_reduce(packed)
-            sums, count = packed[:, :-1], packed[:, -1:]
+        packed = torch.cat([sums, count], 1)
+        all_reduce(packed)
+        sums, count = packed[:, :-1], packed[:, -1:]
         step = (count * self.centers - sums) / (1 + count)
         # An overflow of mixed precision must not stay for ever.
         self.centers -= self.center_rate * torch.where(step.isfinite().all(1, keepdim=True), step, 0)
 
 
 def center_distance(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Mean over the images of half the squared distance to the centre of their class.
+    """Return the mean over the images of half the squared distance to the centre of their class.
 
     Args:
         features: (N, A).

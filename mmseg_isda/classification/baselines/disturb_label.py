@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
@@ -21,15 +23,14 @@ class DisturbLabelLoss(LabelLoss):
 
     Args:
         noise_rate: alpha, in [0, 1].
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_weight: factor of the loss.
+        **kwargs: ``reduction`` and ``loss_weight`` of :class:`.LabelLoss`.
 
     Raises:
         ValueError: if an option is out of range.
     """
 
-    def __init__(self, noise_rate: float = 0.05, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
-        super().__init__(reduction=reduction, loss_weight=loss_weight)
+    def __init__(self, noise_rate: float = 0.05, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not 0 <= noise_rate <= 1:
             raise ValueError(f'noise_rate must lie in [0, 1], got {noise_rate}')
         self.noise_rate = noise_rate
@@ -45,7 +46,7 @@ class DisturbLabelLoss(LabelLoss):
 
 
 def disturbed(label: Tensor, num_classes: int, noise_rate: float) -> Tensor:
-    """Labels of which each is replaced with probability ``noise_rate`` by any class, its own among them.
+    """Return labels of which each is replaced with probability ``noise_rate`` by any class, its own among them.
 
     Args:
         label: (N,) int64.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
@@ -22,17 +24,14 @@ class SoftmaxFocalLoss(LabelLoss):
     Args:
         alpha: factor of all losses.
         gamma: 0 gives cross entropy times ``alpha``.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_weight: factor of the loss.
+        **kwargs: ``reduction`` and ``loss_weight`` of :class:`.LabelLoss`.
 
     Raises:
         ValueError: if an option is out of range.
     """
 
-    def __init__(
-        self, alpha: float = 0.5, gamma: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0
-    ) -> None:
-        super().__init__(reduction=reduction, loss_weight=loss_weight)
+    def __init__(self, alpha: float = 0.5, gamma: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not alpha > 0 or not (gamma == 0 or gamma >= 1):
             # Below 1 the derivative is infinite at p = 1.
             raise ValueError(f'alpha must be above 0 and gamma 0, or 1 or more, got alpha={alpha}, gamma={gamma}')

@@ -17,7 +17,7 @@ from .base import hard_labels
 
 @MODELS.register_module()
 class GeneratedImagesPreprocessor(ClsDataPreprocessor):
-    """Replaces a part of each training batch by generated images of the same classes.
+    """Replace a part of each training batch by generated images of the same classes.
 
     The generator is one of all classes, in TorchScript: the ``generator.pt`` of a config
     ``configs/analysis/wgan-conditional_...``. (The paper trains a WGAN for each class.) It is no part of the model: it

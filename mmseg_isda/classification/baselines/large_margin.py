@@ -16,7 +16,7 @@ from .base import hard_labels
 def large_margin_logits(
     features: Tensor, weight: Tensor, labels: Tensor, margin: int, blend: float | Tensor = 0.0
 ) -> Tensor:
-    r"""Logits of a linear layer without bias whose own class must be reached under a larger angle.
+    r"""Return the logits of a linear layer without bias whose own class must be reached under a larger angle.
 
     With the angle :math:`\theta` between feature and weight of the own class,
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
@@ -21,15 +23,14 @@ class LqLoss(LabelLoss):
 
     Args:
         q: in (0, 1].
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_weight: factor of the loss.
+        **kwargs: ``reduction`` and ``loss_weight`` of :class:`.LabelLoss`.
 
     Raises:
         ValueError: if an option is out of range.
     """
 
-    def __init__(self, q: float = 0.4, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
-        super().__init__(reduction=reduction, loss_weight=loss_weight)
+    def __init__(self, q: float = 0.4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not 0 < q <= 1:
             raise ValueError(f'q must lie in (0, 1], got {q}')
         self.q = q

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def conv_init(mode: str = 'fan_out') -> list[dict]:
-    """MMEngine's ``init_cfg`` for normal weights of convolutions, and batch norms that begin as the identity.
+    """Return MMEngine's ``init_cfg`` for normal weights of convolutions, and batch norms that begin as the identity.
 
     Args:
         mode: with ``'fan_out'`` the standard deviation is sqrt(2 / (k^2 out)), where k is the kernel's size and out the

@@ -30,7 +30,7 @@ class _Shake(torch.autograd.Function):
 
 
 def shake(a: Tensor, b: Tensor, *, training: bool) -> Tensor:
-    """Random mean of two branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
+    """Return the random mean of two branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
 
     In training, alpha and the coefficient beta of the gradients are drawn uniformly from [0, 1), independently of each
     other and for every sample. In evaluation the result is the plain mean.
@@ -50,7 +50,7 @@ def shake(a: Tensor, b: Tensor, *, training: bool) -> Tensor:
 
 
 class SkewedShortcut(nn.Module):
-    """Changes the shape in two paths that sample the map a pixel apart, each 1x1 to half of the channels."""
+    """Change the shape in two paths that sample the map a pixel apart, each 1x1 to half of the channels."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm_cfg: dict) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ShakeBlock(nn.Module):
             self.shortcut = SkewedShortcut(in_channels, out_channels, stride=stride, norm_cfg=norm_cfg)
 
     def add_idle_shortcut(self, norm_cfg: dict) -> None:
-        """Adds a shortcut that is never run nor trained, unless the block has one."""
+        """Add a shortcut that is never run nor trained, unless the block has one."""
         if self.shortcut is None:
             channels = self.branch1[1].in_channels
             self.idle = SkewedShortcut(channels, channels, stride=1, norm_cfg=norm_cfg).requires_grad_(False)

@@ -90,7 +90,7 @@ class SemiSupervisedClassifier(StudentMixin, ImageClassifier):
     def _both_passes(
         self, labeled: Tensor, unlabeled: Tensor, data_samples: list[DataSample]
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of the labeled images and logits of the unlabeled ones.
+        """Return the losses of the labeled images and logits of the unlabeled ones.
 
         Batch norm sees both together, or, where the method says so, the unlabeled ones apart and without trace.
         """

@@ -14,9 +14,9 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
+from ...engine.subset import PartDataset, choose
 from ...errors import MissingPathError, OptionError
 from ...files import write_bytes
-from ..holdout import SubsetDataset, split_by_class
 
 PARTS = ('labeled', 'unlabeled', 'held_out')
 
@@ -38,10 +38,7 @@ def draw_split(labels: np.ndarray, num_labeled: int, seed: int) -> dict[str, Any
     num_classes = len(np.unique(labels))
     if num_labeled < num_classes:
         raise OptionError(f'num_labeled={num_labeled} leaves some of the {num_classes} classes without any label')
-    try:
-        _, labeled = split_by_class(labels, num_labeled, seed)
-    except ValueError as error:
-        raise OptionError(f'num_labeled={num_labeled} cannot be drawn: {error}') from error
+    labeled = choose(labels, num_labeled, seed, option='num_labeled')
     return dict(**_fingerprint(labels), num_labeled=num_labeled, seed=seed, labeled=labeled.tolist())
 
 
@@ -84,7 +81,7 @@ def read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
 
 
 @DATASETS.register_module()
-class LabelSplitDataset(SubsetDataset):
+class LabelSplitDataset(PartDataset):
     """One part of a training set of which ``num_labeled`` images keep their labels.
 
     Args:
@@ -103,6 +100,8 @@ class LabelSplitDataset(SubsetDataset):
         OptionError: if an option is out of range, or does not fit the split file.
     """
 
+    registry = DATASETS
+
     def __init__(
         self,
         dataset: Any,
@@ -118,16 +117,14 @@ class LabelSplitDataset(SubsetDataset):
             raise OptionError(f'part must be one of {", ".join(map(repr, PARTS))}, got {part!r}')
         super().__init__(dataset, pipeline=pipeline)
         self.part = part
-        labels = np.asarray(self.dataset.get_gt_labels())
+        labels = self.get_gt_labels()
         labeled = np.sort(np.array(_open_split(labels, num_labeled, seed, split_file)['labeled']))
         held_out = np.array([], dtype=np.int64)
         if hold_out:
-            kept, held = split_by_class(labels[labeled], hold_out, hold_out_seed)
-            labeled, held_out = labeled[kept], labeled[held]
-        known = np.concatenate([labeled, held_out])
-        self._indices = dict(labeled=labeled, held_out=held_out, unlabeled=np.setdiff1d(np.arange(len(labels)), known))[
-            part
-        ]
+            held_out = labeled[choose(labels[labeled], hold_out, hold_out_seed, option='hold_out')]
+        unlabeled = np.setdiff1d(self.indices, labeled)
+        parts = dict(labeled=np.setdiff1d(labeled, held_out), held_out=held_out, unlabeled=unlabeled)
+        self.indices = parts[part]
         if not len(self):
             raise OptionError(
                 f'the part {part!r} has no images: {num_labeled} of {len(labels)} images are labeled and {hold_out} of '
@@ -183,7 +180,7 @@ class SemiSupervisedDataset(ConcatDataset):
 
     @property
     def metainfo(self) -> dict:
-        """That of the whole data set."""
+        """Return that of the whole data set."""
         return self.datasets[0].metainfo
 
     def full_init(self) -> None:

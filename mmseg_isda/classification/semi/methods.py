@@ -50,7 +50,7 @@ class Method(nn.Module):
 
 
 def squared_difference(logits: Tensor, target: Tensor) -> Tensor:
-    """(N,) mean over the classes of the squared differences of probabilities.
+    """Return (N,) means over the classes of the squared differences of probabilities.
 
     Args:
         logits: (N, C).

@@ -14,9 +14,9 @@ from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 from mmpretrain.registry import DATASETS
 
+from ...engine.subset import PartDataset
 from ...errors import MissingPathError, OptionError
 from ...files import write_bytes
-from ..holdout import SubsetDataset
 
 IMAGES_AT_A_TIME = 2500
 # Directions with less of the largest variance carry nothing but rounding, e.g. pixels that are always black.
@@ -47,7 +47,7 @@ def zca_matrix(images: np.ndarray, regularization: float = 1e-6) -> tuple[np.nda
 
 
 @DATASETS.register_module()
-class ZCADataset(SubsetDataset):
+class ZCADataset(PartDataset):
     """A data set whose images are normalized by channel and whitened, once and for all, before its pipeline.
 
     Each sample has ``img``, float32 of the shape it had.
@@ -66,6 +66,8 @@ class ZCADataset(SubsetDataset):
         MissingPathError: if the file is not there and ``fit`` is False.
         OptionError: if it was fitted to other images, or other ``mean``, ``std`` or ``regularization``.
     """
+
+    registry = DATASETS
 
     def __init__(
         self,

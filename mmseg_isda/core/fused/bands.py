@@ -69,7 +69,7 @@ def _axis(old: int, new: int, align_corners: bool, dtype: torch.dtype, device: t
 
 
 class _Lookup:
-    """Adds its row of a table to each pixel of (rows, images, C, columns); ``index`` is (rows, images, columns).
+    """Add its row of a table to each pixel of (rows, images, C, columns); ``index`` is (rows, images, columns).
 
     On a CPU a product with a one-hot matrix of the rows that occur is the fastest way while they are few. An
     accelerator would have to wait to learn which occur, so it takes them all: that is deterministic, too.
@@ -144,7 +144,7 @@ class BandedPass:
         self.shift_grad = torch.zeros(classes + 1, classes, **new) if wanted.shift_grad else None
 
     def run(self) -> None:
-        """Goes through the images, as many at a time as keep their half up-sampled logits within four bands."""
+        """Go through the images, as many at a time as keep their half up-sampled logits within four bands."""
         row_bytes = self.num_classes * self.labels.shape[2] * self.loss.element_size()
         images = 4 * self.settings.band_bytes // (self.logits.shape[2] * row_bytes)
         images = max(1, min(images, len(self.logits)))
@@ -203,7 +203,7 @@ class _Group:
         return not lowest > MIN_EXPONENT
 
     def run(self, rows: int) -> None:
-        """Goes through bands of ``rows`` output rows, and hands the gradients to the pass."""
+        """Go through bands of ``rows`` output rows, and hand the gradients to the pass."""
         owner, height = self.owner, len(self.labels)
         memory = self.wide.new_empty(min(rows, height), *self.wide.shape[1:])
         for start in range(0, height, rows):
@@ -218,18 +218,13 @@ class _Group:
             owner.logits_grad[self.images] = grad.permute(1, 2, 0, 3)
 
     def _run_band(self, band: Tensor, rows: slice) -> None:
-        """Adds what these output rows contribute to the loss, the hits and the gradients."""
+        """Add what these output rows contribute to the loss, the hits and the gradients."""
         owner, axis, labels = self.owner, self.owner.vertical, self.labels[rows]
         inputs = slice(axis.first[rows.start], axis.end[rows.stop - 1])
         matrix = axis.matrix[rows, inputs]
         valid = labels != owner.settings.ignore_index
         index = self._index(labels, valid, 0).unsqueeze(2)
-        if owner.wanted.hits and self.plain is not None:
-            torch.mm(matrix, self.plain[inputs].flatten(1), out=band.flatten(1))
-            self._count_hits(band, index, valid)
-        torch.mm(matrix, self.wide[inputs].flatten(1), out=band.flatten(1))
-        if owner.wanted.hits and self.plain is None:
-            self._count_hits(band, index, valid)
+        self._fill(band, matrix, inputs, index, valid)
         lookup = None
         if self.label_table is not None:
             lookup = _Lookup(self._index(labels, valid, owner.num_classes), self.label_table)
@@ -257,9 +252,14 @@ class _Group:
             lookup.add_adjoint(band, owner.shift_grad)
         self.grad[inputs].flatten(1).addmm_(matrix.t(), band.flatten(1))
 
-    def _count_hits(self, band: Tensor, index: Tensor, valid: Tensor) -> None:
-        hit = band.gather(2, index) >= band.amax(2, keepdim=True)
-        self.owner.hits.add_((hit.squeeze(2) & valid).sum())
+    def _fill(self, band: Tensor, matrix: Tensor, inputs: slice, index: Tensor, valid: Tensor) -> None:
+        """Up-sample the exponents into a band, and count the hits of the plain logits."""
+        sources = [self.wide] if self.plain is None else [self.plain, self.wide]
+        for source in sources:
+            torch.mm(matrix, source[inputs].flatten(1), out=band.flatten(1))
+            if self.owner.wanted.hits and source is sources[0]:
+                hit = band.gather(2, index) >= band.amax(2, keepdim=True)
+                self.owner.hits.add_((hit.squeeze(2) & valid).sum())
 
     def _factor(self, valid: Tensor, index: Tensor, rows: slice) -> Tensor:
         factor = valid.to(self.owner.loss.dtype)

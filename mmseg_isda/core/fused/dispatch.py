@@ -1,4 +1,4 @@
-"""Chooses between the fused pass and plain PyTorch."""
+"""Choose between the fused pass and plain PyTorch."""
 
 from __future__ import annotations
 

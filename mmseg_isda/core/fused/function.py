@@ -169,7 +169,7 @@ def _band_bytes(band_bytes: int | None, logits: Tensor) -> int:
 
 
 def _operator(name: str, schema: str, fake: Callable) -> Callable:
-    """Makes a function an operator that torch.compile takes as a whole; before PyTorch 2.4 it stays a function."""
+    """Make a function an operator that torch.compile takes as a whole; before PyTorch 2.4 it stays a function."""
 
     def register(function: Callable) -> Callable:
         if not hasattr(torch.library, 'custom_op'):

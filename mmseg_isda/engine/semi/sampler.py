@@ -77,7 +77,7 @@ class MultiSourceSampler(Sampler):
         print_log(f'An epoch has {self.num_batches} batches; each takes {" and ".join(parts)}.', 'current')
 
     def _pass(self, source: int, number: int) -> np.ndarray:
-        """Order of one pass over a source, the same on every machine."""
+        """Return the order of one pass over a source, the same on every machine."""
         size = self.sizes[source]
         return np.random.RandomState([self.seed, source, number]).permutation(size) if self.shuffle else np.arange(size)
 
@@ -103,7 +103,7 @@ class MultiSourceSampler(Sampler):
 
 
 def _split_batch(batch_size: int, source_ratio: Sequence[float], sizes: Sequence[int]) -> list[int]:
-    """How many samples of a batch come from each source."""
+    """Return how many samples of a batch come from each source."""
     if len(source_ratio) != len(sizes):
         raise ValueError(f'source_ratio must have {len(sizes)} values, one for each source, got {list(source_ratio)}')
     empty = [source for source, size in enumerate(sizes) if size == 0]

@@ -30,7 +30,7 @@ class StudentMixin:
 
     @property
     def teacher(self) -> nn.Module:
-        """The averaged model.
+        """Return the averaged model.
 
         Raises:
             RuntimeError: if there is none.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from mmseg_isda.checkpoints.convert import convert_weights
-from mmseg_isda.checkpoints.convert.lite import _VARIANTS, _body_shapes
-from mmseg_isda.errors import CheckpointError
+from mmseg_isda.checkpoints.convert.lite import detect_lite
+from mmseg_isda.errors import CheckpointError, OptionError
 
 timm = pytest.importorskip('timm')
 
@@ -18,10 +20,16 @@ def weights():
     return torch.load(files.get_model_file_path(), weights_only=True)
 
 
-@pytest.mark.parametrize('variant', _VARIANTS, ids=_VARIANTS.values())
-def test_shapes_are_timms(variant):
-    theirs = timm.create_model(_VARIANTS[variant], features_only=True).state_dict()
-    assert _body_shapes(*map(list, variant)) == {name: tuple(value.shape) for name, value in theirs.items()}
+@pytest.mark.parametrize('number', [0, 1, 2])
+def test_the_variant_is_told(number):
+    """Guards lite1 and lite2, which have equally many blocks."""
+    network = timm.create_model(f'tf_efficientnet_lite{number}').state_dict()
+    blocks = list(dict.fromkeys(name.rpartition('.conv_dw')[0] for name in network if 'conv_dw' in name))
+    state = {f'_blocks.{place}._depthwise_conv.weight': network[f'{block}.conv_dw.weight']
+             for place, block in enumerate(blocks)}  # fmt: skip
+    architecture, names = detect_lite(state | {'_conv_head.weight': network['conv_head.weight']})
+    assert architecture.name == f'tf_efficientnet_lite{number}'
+    assert all(architecture.shapes[name] == tuple(state[key].shape) for key, name in names.items() if key in state)
 
 
 def test_each_tensor_lands_where_timm_has_it(weights):
@@ -41,6 +49,12 @@ def test_backbone_loads_into_the_network_of_its_settings(weights):
     state = {name.removeprefix('timm_model.'): value for name, value in done.state_dict.items()}
     network.load_state_dict(state)
     assert set(done.dropped) == {name for name in weights if name.startswith(('_conv_head', '_bn1', '_fc'))}
+
+
+def test_a_missing_library_is_named(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(OptionError, match='pip install timm'):
+        convert_weights(weights, 'mmseg')
 
 
 def test_a_missing_block_is_refused(weights):

@@ -114,8 +114,8 @@ def test_a_split_file_that_does_not_fit_is_refused(change, message, tmp_path):
     ('options', 'message'),
     [
         (dict(num_labeled=9), 'num_labeled=9 leaves some of the 10 classes without any label'),
-        (dict(num_labeled=1296), 'num_labeled=1296 cannot be drawn'),
-        (dict(hold_out=30), 'cannot be drawn|num_val must be'),
+        (dict(num_labeled=1296), 'num_labeled=1296 takes [0-9]+ images of class'),
+        (dict(hold_out=30), 'hold_out must be between 1 and 29'),
         (dict(part='test'), "part must be one of 'labeled', 'unlabeled', 'held_out', got 'test'"),
         (dict(part='held_out'), "the part 'held_out' has no images"),
     ],
