@@ -89,46 +89,34 @@ def descend(
 def invert(
     render: Callable[[Tensor], Tensor],
     encode: Callable[[Tensor], Tensor],
-    images: Tensor,
     features: Tensor,
     z: Tensor,
     *,
-    eta: float,
     descent: Descent,
+    images: Tensor | None = None,
+    eta: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Step I, Eq. 20: find inputs whose images look like given ones and have their features.
+    """Find inputs whose images have given features (step II, Eq. 21), and look like given ones (step I, Eq. 20).
 
     Args:
         render: standardized inputs (N, L) to images, as the network gets them.
         encode: images to features (N, A).
-        images: (N, channels, H, W).
-        features: (N, A) of the images.
+        features: (N, A) to be met.
         z: (N, L) to begin with.
-        eta: weight of the squared differences of the pixels.
         descent: how.
+        images: (N, channels, H, W) to look like, for step I.
+        eta: weight of the squared differences of the pixels.
 
     Returns:
-        (N, L) inputs, not standardized, and the (N,) values of Eq. 20.
+        (N, L) inputs, not standardized, and the (N,) values of the objective.
     """
 
     def objective(inputs: Tensor) -> Tensor:
         rendered = render(inputs)
-        pixels = (rendered - images).square().flatten(1).sum(1)
-        return (encode(rendered) - features).square().sum(1) + eta * pixels
+        distance = (encode(rendered) - features).square().sum(1)
+        return distance if images is None else distance + eta * (rendered - images).square().flatten(1).sum(1)
 
-    return descend(objective, z, descent, 'Step I')
-
-
-def follow(
-    render: Callable[[Tensor], Tensor],
-    encode: Callable[[Tensor], Tensor],
-    features: Tensor,
-    z: Tensor,
-    *,
-    descent: Descent,
-) -> tuple[Tensor, Tensor]:
-    """Step II, Eq. 21: find inputs whose images have augmented features; see :func:`invert`."""
-    return descend(lambda inputs: (encode(render(inputs)) - features).square().sum(1), z, descent, 'Step II')
+    return descend(objective, z, descent, 'Step II' if images is None else 'Step I')
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -206,14 +194,14 @@ def map_back(
         z, values = invert(
             render,
             encode,
-            images.repeat_interleave(starts, 0),
             features.repeat_interleave(starts, 0),
             torch.randn(len(original) * starts, args.latent, device=device),
-            eta=args.eta,
             descent=steps[0],
+            images=images.repeat_interleave(starts, 0),
+            eta=args.eta,
         )
         z = z.unflatten(0, (-1, starts))[torch.arange(len(original)), values.view(-1, starts).argmin(1)]
-        moved, _ = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
+        moved, _ = invert(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
         mapped = {}
         for name, inputs, wanted in (('found', z, features), ('augmented', moved, targets)):
             mapped[name] = paint(standardize(inputs)).detach()

@@ -19,7 +19,7 @@ from ..core.statistics import KINDS
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
 from .collect import Sample, collect
-from .trained import Trained, build_dataset, class_names, image_of, open_trained, patch_of
+from .trained import Trained, as_picture, build_dataset, class_names, open_trained, patch_of
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     def picture(self, index: int) -> np.ndarray:
         """Return the image of a feature of the sample; of a pixel's feature the patch around it."""
-        image = image_of(self.dataset, int(self.sample.image[index]), self.trained.cfg)
+        image = as_picture(self.dataset[int(self.sample.image[index])]['inputs'], self.trained.cfg)
         return patch_of(image, self.sample.position[index].tolist()) if self.is_dense else image
 
 

@@ -197,11 +197,6 @@ def class_names(dataset: Dataset, num_classes: int) -> list[str]:
     return [str(name) for name in names] if len(names) == num_classes else [str(i) for i in range(num_classes)]
 
 
-def image_of(dataset: Dataset, index: int, cfg: Config) -> np.ndarray:
-    """Return one image of a data set; see :func:`as_picture`."""
-    return as_picture(dataset[index]['inputs'], cfg)
-
-
 def as_picture(image: Tensor, cfg: Config) -> np.ndarray:
     """Return (H, W, 3) in the order red, green, blue, or (H, W, 1), of an image (channels, H, W) as it was loaded."""
     picture = image.float().permute(1, 2, 0).numpy()
