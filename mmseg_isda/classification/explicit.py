@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import shift_of_vectors
 from ..core.checks import REDUCTIONS, check_choice
 from ..core.explicit import LearnedCovariance, explicit_cross_entropy, sample_directions, uncertainty_loss
-from ..core.tap import check_unchanged
+from ..core.graph import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
 from .baselines.base import check_hard_labels, reduced

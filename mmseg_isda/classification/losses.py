@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import ClassifierPass, check_labels, shift_of_vectors
 from ..core.checks import REDUCTIONS, check_choice, check_smoothing
-from ..core.tap import check_unchanged
+from ..core.graph import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
 from .baselines.base import reduced

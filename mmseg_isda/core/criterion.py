@@ -14,10 +14,11 @@ from .checks import check_lambda, check_loss
 from .consistency import isda_consistency
 from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
+from .graph import check_unchanged, map_size, upsampling_of
 from .labels import check_labels, count_labels, resize_labels
 from .low_rank import new_statistics
 from .shift import shift_of_vectors, shift_table
-from .tap import ClassifierPass, ClassifierTap, check_unchanged, map_size, upsampling_of
+from .tap import ClassifierPass, ClassifierTap
 
 
 class ISDACriterion(nn.Module):

@@ -307,23 +307,10 @@ class ClassCovariance(nn.Module):
         names = list(self.state_dict())
         found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
         for name, tensor in found.items():
-            own = getattr(self, name)
-            if tensor.shape != own.shape:
-                raise ValueError(
-                    f'the checkpoint has {prefix}{name} of shape {tuple(tensor.shape)}, but this model needs '
-                    f'{tuple(own.shape)} for covariance={self.kind!r}, {self.num_classes} classes and '
-                    f'{self.num_features} features. {STRIP_HINT}'
-                )
-            # Matrices pooled over ranks may have variances a rounding below zero.
-            never_negative = name == 'count' or (name == 'covariance' and self.kind == 'diagonal')
-            if not tensor.isfinite().all() or (never_negative and (tensor < 0).any()):
-                raise ValueError(
-                    f'the checkpoint has {prefix}{name} with NaN, infinity or a number below zero that cannot be, so '
-                    f'it is damaged or its training had failed. {STRIP_HINT}'
-                )
-            if tensor.is_floating_point() != own.is_floating_point():
-                raise ValueError(f'the checkpoint has {prefix}{name} as {tensor.dtype}, not {own.dtype}. {STRIP_HINT}')
-            state_dict[prefix + name] = tensor.to(own.dtype)  # ``assign=True`` would keep half precision
+            self._check_loaded(name, tensor, prefix + name)
+            state_dict[prefix + name] = tensor.to(
+                getattr(self, name).dtype
+            )  # ``assign=True`` would keep half precision
         missing = ', '.join(prefix + name for name in names if name not in found)
         if found and missing:
             raise ValueError(
@@ -340,6 +327,23 @@ class ClassCovariance(nn.Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    def _check_loaded(self, name: str, tensor: Tensor, key: str) -> None:
+        own = getattr(self, name)
+        if tensor.shape != own.shape:
+            raise ValueError(
+                f'the checkpoint has {key} of shape {tuple(tensor.shape)}, but this model needs {tuple(own.shape)} for '
+                f'covariance={self.kind!r}, {self.num_classes} classes and {self.num_features} features. {STRIP_HINT}'
+            )
+        # Matrices pooled over ranks may have variances a rounding below zero.
+        never_negative = name == 'count' or (name == 'covariance' and self.kind == 'diagonal')
+        if not tensor.isfinite().all() or (never_negative and (tensor < 0).any()):
+            raise ValueError(
+                f'the checkpoint has {key} with NaN, infinity or a number below zero that cannot be, so it is damaged '
+                f'or its training had failed. {STRIP_HINT}'
+            )
+        if tensor.is_floating_point() != own.is_floating_point():
+            raise ValueError(f'the checkpoint has {key} as {tensor.dtype}, not {own.dtype}. {STRIP_HINT}')
 
     def extra_repr(self) -> str:
         return f'{self.num_classes}, {self.num_features}, kind={self.kind!r}, sync={self.sync}'

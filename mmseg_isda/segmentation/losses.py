@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
 from ..core.checks import PLACEMENTS, check_choice
-from ..core.tap import check_unchanged, map_size
+from ..core.graph import check_unchanged, map_size
 from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
 from .cross_entropy import HeadCrossEntropy
 

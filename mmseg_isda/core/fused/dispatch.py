@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cross_entropy import isda_cross_entropy
-from ..tap import ClassifierPass, upsampling_of
+from ..graph import upsampling_of
+from ..tap import ClassifierPass
 from .function import fused_cross_entropy, should_fuse
 
 
