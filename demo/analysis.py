@@ -96,10 +96,10 @@ def _reverse(numbers: dict[str, Any]) -> str:
 
 
 def _curves(numbers: dict[str, Any]) -> str:
-    ends = [
-        f'{name} {curve["mean"][-1]:.2f} % (standard deviation {curve["spread"][-1]:.2f}, {curve["runs"]} run(s))'
-        for name, curve in numbers['curves'].items()
-    ]
+    ends = []
+    for name, curve in numbers['curves'].items():
+        spread = f'standard deviation {curve["spread"][-1]:.2f}, {curve["runs"]} runs'
+        ends.append(f'{name} {curve["mean"][-1]:.2f} % ({spread if curve["runs"] > 1 else "one run"})')
     return f'At the end: {"; ".join(ends)}.'
 
 
@@ -125,7 +125,7 @@ SECTIONS = {
     'spectrum': Section(
         'Which covariance, and how strong?',
         'A steep curve says that few directions hold the variance, so that covariance="low_rank" costs little. The '
-        'factor below each bar is what lambda_0 has to be multiplied by for the same mean shift. Bright rows of the '
+        'factor beside each bar is what lambda_0 has to be multiplied by for the same mean shift. Bright rows of the '
         'table are classes that ISDA pushes away hard, bright cells are pairs.',
         _spectrum,
     ),
@@ -148,7 +148,7 @@ SECTIONS = {
     ),
     'compare': Section(
         'Would samples do as well?',
-        'Explicit augmentation by M samples of each feature (Eq. 5) against ISDA, its limit (Fig. 10).',
+        'Explicit augmentation by M samples of each feature (Eq. 5) against ISDA, which bounds its limit (Fig. 10).',
         _compare,
     ),
 }
@@ -169,7 +169,7 @@ def plan(work_dir: Path) -> list[Step]:
     last = 'epoch_30.pth'
     isda = [ISDA, folders['isda'] / last]
     generator = folders['wgan'] / 'generator.pt'
-    seeds = sorted(SEEDS.glob('*/')) or [folders['plain'], folders['isda']]
+    seeds = [SEEDS] if any(SEEDS.rglob('vis_data/scalars.json')) else [folders['plain'], folders['isda']]
     words = {
         'bound': [ISDA, folders['isda']],
         'features': [PLAIN, folders['plain'] / last, *isda],

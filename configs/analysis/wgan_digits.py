@@ -1,4 +1,4 @@
-# WGAN with gradient penalty on scikit-learn's digits, a minute or two of one CPU core. It writes generator.pt, which
+# WGAN with gradient penalty on scikit-learn's digits, some four minutes of one CPU core. It writes generator.pt, which
 # `tools/analyze.py CONFIG CHECKPOINT reverse --generator work_dirs/wgan_digits/generator.pt` maps features back with.
 _base_ = ['../_base_/datasets/digits.py', '../_base_/classification_runtime.py']
 

@@ -6,16 +6,19 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.progress import track
 from torch import Tensor
 
-from .pictures import COLORS
+from .pictures import COLORS, GRAY
 from .sources import Case, add_source_options, load_cases, pairs_of
 
 ELEMENTS_AT_A_TIME = 1 << 22
+LOG_FROM = 30  # ratio of losses from which on the axis is logarithmic
 MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of lambda, where there is one checkpoint alone
 
 
@@ -127,38 +130,26 @@ def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None)
         unit: of that place: ``'lambda'``, ``'epoch'`` or ``'iteration'``.
         mark: lambda of the checkpoint.
     """
-    figure = Figure(figsize=(9, 3.8))
+    figure = Figure(figsize=(8, 3.6))
     left, right = figure.subplots(1, 2)
-    at = [row['at'] for row in rows]
-    series = {key: torch.tensor([row[key] for row in rows]) for key in rows[0]}
-    left.plot(at, series['bound'], color=COLORS[1], marker='s', label='ISDA: the bound (Eq. 7)')
-    left.plot(at, series['expected'], color=COLORS[0], marker='o', label='Expected loss, sampled (Eq. 6)')
-    spread = 2 * series['standard_error']
-    left.fill_between(at, series['expected'] - spread, series['expected'] + spread, color=COLORS[0], alpha=0.3, lw=0)
-    left.plot(at, series['cross_entropy'], color=COLORS[6], ls='--', lw=1.2, label='Cross entropy, nothing augmented')
-    left.set(title='Loss')
-    right.plot(at, series['gap_percent'], color=COLORS[1], marker='s')
-    error = 100 * spread * series['bound'] / series['expected'].square()
-    right.fill_between(
-        at, series['gap_percent'] - error, series['gap_percent'] + error, color=COLORS[1], alpha=0.3, lw=0
+    at, expected, bound, gap, plain, error = (
+        np.array([row[key] for row in rows])
+        for key in ('at', 'expected', 'bound', 'gap_percent', 'cross_entropy', 'standard_error')
     )
-    right.set(
-        title='How far the bound is too high, %',
-        ylim=(min(0, *series['gap_percent'].tolist()), None),
-    )
+    left.plot(at, bound, color=COLORS[1], marker='s', label='ISDA: the bound (Eq. 7)')
+    _draw_with_band(left, at, expected, 2 * error, color=COLORS[0], marker='o', label='Expected loss, sampled (Eq. 6)')
+    left.plot(at, plain, color=COLORS[6], ls='--', lw=1.2, label='Cross entropy, nothing augmented')
+    left.set(title='Mean loss', yscale='log' if bound.max() > LOG_FROM * plain.min() > 0 else 'linear')
+    _draw_with_band(right, at, gap, 200 * error * bound / expected**2, color=COLORS[1], marker='s')
+    right.set(title='How far the bound is too high, %', ylim=(min(0, gap.min()), None))
     for axes in (left, right):
-        axes.set_xlabel('λ' if unit == 'lambda' else unit)
+        axes.set_xlabel('λ (dotted: that of the checkpoint)' if unit == 'lambda' else unit)
         if mark is not None:
-            axes.axvline(mark, color='#888888', lw=1, ls=':')
-    if mark is not None:
-        right.annotate(
-            'λ of the checkpoint',
-            (mark, 0.02),
-            xycoords=('data', 'axes fraction'),
-            xytext=(4, 0),
-            textcoords='offset points',
-            fontsize=8,
-            color='#555555',
-        )
+            axes.axvline(mark, color=GRAY, lw=1, ls=':')
     figure.legend(loc='outside upper left', ncols=3, fontsize=9)
     return figure
+
+
+def _draw_with_band(axes: Axes, at: np.ndarray, values: np.ndarray, spread: np.ndarray, *, color: str, **look) -> None:
+    axes.plot(at, values, color=color, **look)
+    axes.fill_between(at, values - spread, values + spread, color=color, alpha=0.3, lw=0)

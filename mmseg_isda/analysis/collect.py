@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from rich.progress import track
@@ -14,6 +15,8 @@ from torch.utils.data import Dataset
 
 from ..core import resize_labels
 from .trained import Trained
+
+ROWS = ('features', 'logits', 'labels', 'image', 'position', 'priority')
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,10 @@ class Sample:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor) -> Sample:
-        names = ('features', 'logits', 'labels', 'image', 'position', 'priority')
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return replace(self, **{name: getattr(self, name)[index] for name in ROWS})
 
     def __add__(self, other: Sample) -> Sample:
-        names = ('features', 'logits', 'labels', 'image', 'position', 'priority')
-        joined = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in names}
+        joined = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in ROWS}
         return Sample(**joined, population=self.population + other.population)
 
     @property
@@ -61,6 +62,14 @@ class Sample:
         kept = torch.bincount(self.labels, minlength=len(self.population))
         weight = (self.population / kept.clamp_min(1))[self.labels].double()
         return weight / weight.sum()
+
+
+def keep_evenly(sample: Sample, per_class: int) -> Sample:
+    """Keep of each class those of lowest priority, ``per_class`` at most: any of them with equal chance."""
+    order = torch.from_numpy(np.lexsort((sample.priority, sample.labels)))
+    sizes = torch.bincount(sample.labels)
+    rank = torch.arange(len(sample)) - (sizes.cumsum(0) - sizes)[sample.labels[order]]
+    return sample[order[rank < per_class]]
 
 
 @contextmanager
@@ -101,8 +110,8 @@ def collect(trained: Trained, dataset: Dataset, *, images: int = 1000, per_class
             trained.model(**data, mode='tensor')
             features, logits = (tensor.float().cpu() for tensor in passed.pop())
             labels = _labels_of(data['data_samples'], features.shape[2:])
-            new = _as_sample(features, logits, labels, part, per_class, generator)
-            sample = new if sample is None else keep_evenly(sample + new, per_class)
+            new = _as_sample(features, logits, labels, part, generator)
+            sample = keep_evenly(new if sample is None else sample + new, per_class)
     return sample
 
 
@@ -114,36 +123,18 @@ def _labels_of(data_samples: Sequence, size: Sequence[int]) -> Tensor:
     return resize_labels(maps, tuple(size))
 
 
-def _as_sample(
-    features: Tensor, logits: Tensor, labels: Tensor, images: Tensor, per_class: int, generator: torch.Generator
-) -> Sample:
-    """What a batch adds: its vectors, thinned out before they are copied."""
+def _as_sample(features: Tensor, logits: Tensor, labels: Tensor, images: Tensor, generator: torch.Generator) -> Sample:
+    """All labeled vectors of a batch."""
     num_classes, size = logits.shape[1], labels.shape[1:]
     grid = torch.cartesian_prod(*[(torch.arange(n) + 0.5) / n for n in size]) if size else torch.full((1, 2), 0.5)
     index = ((labels >= 0) & (labels < num_classes)).flatten().nonzero().squeeze(1)
     flat = labels.flatten()[index].long()
-    priority = torch.rand(len(flat), generator=generator)
-    kept = _lowest_of_each(flat, priority, per_class)
-    index = index[kept]
     return Sample(
         features=features.movedim(1, -1).flatten(0, -2)[index],
         logits=logits.movedim(1, -1).flatten(0, -2)[index],
-        labels=flat[kept],
+        labels=flat,
         image=images[index // len(grid)],
         position=grid[index % len(grid)],
-        priority=priority[kept],
+        priority=torch.rand(len(flat), generator=generator),
         population=torch.bincount(flat, minlength=num_classes),
     )
-
-
-def keep_evenly(sample: Sample, per_class: int) -> Sample:
-    """Keep of each class those of lowest priority, ``per_class`` at most: any of them with equal chance."""
-    return sample[_lowest_of_each(sample.labels, sample.priority, per_class)]
-
-
-def _lowest_of_each(labels: Tensor, priority: Tensor, count: int) -> Tensor:
-    order = priority.argsort()
-    order = order[labels[order].argsort(stable=True)]
-    sizes = torch.bincount(labels)
-    rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[order]]
-    return order[rank < count]

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from ..config_tree import iter_dicts, type_name
 from ..errors import OptionError
 from .pictures import COLORS, GRAY
-from .runs import Run, mean_and_spread, read_runs, title_of, usual_metric
+from .runs import Run, add_run_options, mean_and_spread, runs_and_metric, title_of
 
 ESTIMATED, LEARNED = 'estimated', 'learned'
 
@@ -55,8 +55,7 @@ def summarize(runs: list[Run], metric: str, last: int) -> dict[str, dict[float, 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``compare``."""
-    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folders, or folders of such')
-    parser.add_argument('--metric', help="what to draw (the toolkit's usual one)")
+    add_run_options(parser)
     parser.add_argument('--last', type=int, default=10, help='validations at the end that count (10)')
 
 
@@ -66,8 +65,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     Raises:
         OptionError: if all of them have the same number of samples.
     """
-    runs = read_runs(args.runs)
-    metric = args.metric or usual_metric(runs)
+    runs, metric = runs_and_metric(args)
     table = summarize(runs, metric, args.last)
     if sum(map(len, table.values())) < 2:
         raise OptionError('compare needs runs of two settings at least, such as CrossEntropyLoss and ExplicitSDALoss')
@@ -86,23 +84,18 @@ def draw(table: dict[str, dict[float, dict[str, Any]]], metric: str) -> Figure:
     axes = figure.subplots()
     counts = sorted({count for row in table.values() for count in row})
     for index, (source, row) in enumerate(table.items()):
-        moved = {count: entry for count, entry in row.items() if count > 0}
-        places = [counts.index(count) + 0.06 * (2 * index - 1) for count in moved]
-        axes.errorbar(
-            places,
-            [entry['mean'] for entry in moved.values()],
-            yerr=[entry['spread'] for entry in moved.values()],
-            color=COLORS[index],
-            marker='os'[index],
-            capsize=4,
-            label=f'{source} covariances',
-        )
+        augmented = {count: entry for count, entry in row.items() if count > 0}
+        mean, spread = ([entry[key] for entry in augmented.values()] for key in ('mean', 'spread'))
+        if augmented:
+            places = [counts.index(count) + 0.06 * (2 * index - 1) for count in augmented]
+            look = dict(color=COLORS[index], marker='os'[index], capsize=4, label=f'{source} covariances')
+            axes.errorbar(places, mean, yerr=spread, **look)
     base = table.get(ESTIMATED, {}).get(0)
     if base is not None:
         axes.axhspan(base['mean'] - base['spread'], base['mean'] + base['spread'], color=GRAY, alpha=0.25, lw=0)
         axes.axhline(base['mean'], color=GRAY, ls='--', label='nothing augmented (M = 0)')
     names = [f'{name_of(count)}{" (ISDA)" if math.isinf(count) else ""}' for count in counts]
     axes.set_xticks(range(len(counts)), names)
-    axes.set(title=title_of(metric).capitalize(), xlabel='samples of each feature, M', xlim=(-0.5, len(counts) - 0.5))
+    axes.set(title=title_of(metric), xlabel='samples of each feature, M', xlim=(-0.5, len(counts) - 0.5))
     figure.legend(loc='outside lower left', ncols=3, fontsize=9)
     return figure

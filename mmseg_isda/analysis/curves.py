@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .pictures import color_and_marker
-from .runs import Run, mean_and_spread, read_runs, title_of, usual_metric
+from .runs import Run, add_run_options, mean_and_spread, runs_and_metric, title_of
 
 MARKERS_AT_MOST = 30
 
@@ -35,15 +35,13 @@ def summarize(runs: list[Run], metric: str) -> dict[str, dict[str, Any]]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``curves``."""
-    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folders, or folders of such')
-    parser.add_argument('--metric', help="what to draw (the toolkit's usual one)")
+    add_run_options(parser)
     parser.add_argument('--begin', type=int, default=0, metavar='STEP', help='leave out what comes before')
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     """Read and draw the runs."""
-    runs = read_runs(args.runs)
-    metric = args.metric or usual_metric(runs)
+    runs, metric = runs_and_metric(args)
     curves = summarize(runs, metric)
     return dict(metric=metric, unit=runs[0].unit, curves=curves), draw(curves, metric, runs[0].unit, args.begin)
 
@@ -61,7 +59,6 @@ def draw(curves: dict[str, dict[str, Any]], metric: str, unit: str, begin: int =
         axes.plot(steps[kept], mean[kept], color=color, marker=marker, ms=4, label=label)
         axes.fill_between(steps[kept], (mean - spread)[kept], (mean + spread)[kept], color=color, alpha=0.2, lw=0)
     has_spread = any(curve['runs'] > 1 for curve in curves.values())
-    note = ', mean and standard deviation over seeds' if has_spread else ''
-    axes.set(title=f'{title_of(metric).capitalize()}{note}', xlabel=unit)
+    axes.set(title=title_of(metric) + (': mean and standard deviation over seeds' if has_spread else ''), xlabel=unit)
     figure.legend(loc='outside lower left', fontsize=9)
     return figure

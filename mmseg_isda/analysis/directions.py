@@ -6,7 +6,6 @@ import argparse
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
@@ -14,24 +13,28 @@ from torch import Tensor
 from .collect import Sample
 from .pictures import COLORS, show_image
 from .sources import Case, add_source_options, load_cases
-from .trained import image_of, patch_of
 
 CONTROLS = ('not moved', 'random direction')
+LONGEST = 12  # letters of a name below an image
 
 
-class Moves(NamedTuple):
-    """Steps away from features of one class.
+class Shown(NamedTuple):
+    """One feature of a class, to be drawn.
 
     Attributes:
-        names: K names; the controls are the first and the last.
-        steps: (K, A).
+        source: its place in the sample.
+        names: of K steps away from it.
+        found: (K, neighbors) what is nearest there, by place in the sample.
     """
 
+    source: int
     names: list[str]
-    steps: Tensor
+    found: Tensor
 
 
-def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None) -> Moves:
+def moves_of(
+    matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
     """Return steps along the leading directions of a covariance, both ways, between two controls.
 
     Args:
@@ -39,6 +42,9 @@ def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Gener
         count: directions.
         scale: length of the steps, in standard deviations along the direction.
         generator: of the random direction, whose length is the mean of the others.
+
+    Returns:
+        (A,) steps by name; the controls are the first and the last.
     """
     values, vectors = torch.linalg.eigh(matrix.double())
     count = min(count, len(matrix))
@@ -47,7 +53,7 @@ def moves_of(matrix: Tensor, *, count: int, scale: float, generator: torch.Gener
     random *= leading.norm(dim=1).mean() / random.norm()
     steps = [torch.zeros_like(random), *(sign * step for step in leading for sign in (1, -1)), random]
     names = [f'direction {k} {sign}' for k in range(1, count + 1) for sign in ('+', '-')]
-    return Moves([CONTROLS[0], *names, CONTROLS[1]], torch.stack(steps).float())
+    return dict(zip([CONTROLS[0], *names, CONTROLS[1]], torch.stack(steps).float(), strict=True))
 
 
 def nearest(sample: Sample, source: int, places: Tensor, count: int) -> Tensor:
@@ -69,27 +75,28 @@ def nearest(sample: Sample, source: int, places: Tensor, count: int) -> Tensor:
 
 def measure(
     case: Case, *, directions: int, scale: float, neighbors: int, sources: int, generator: torch.Generator
-) -> tuple[dict[str, Any], dict[int, tuple[int, Moves, Tensor]]]:
+) -> tuple[dict[str, Any], dict[int, Shown]]:
     """Move features of every class, and look for their neighbors.
 
     Returns:
         For each move the mean share of neighbors of the same class, and of those that the feature has where it is;
-        and of each class one feature, its moves and neighbors, to be drawn.
+        and of each class one feature to be drawn.
     """
     trained, sample = case.trained.needs_statistics(), case.sample
-    shown, same, stayed = {}, [], []
+    shown: dict[int, Shown] = {}
+    shares = []
     for label in sample.classes:
         matrix = trained.statistics.matrices(torch.tensor([label]))[0]
         moves = moves_of(matrix, count=directions, scale=scale, generator=generator)
         own = (sample.labels == label).nonzero().squeeze(1)
         for source in own[torch.randperm(len(own), generator=generator)[:sources]].tolist():
-            found = nearest(sample, source, sample.features[source] + moves.steps, neighbors)
-            shown.setdefault(label, (source, moves, found))
-            same.append((sample.labels[found] == label).float().mean(1))
-            stayed.append(torch.isin(found, found[0]).float().mean(1))
-    rows = zip(moves.names, torch.stack(same).mean(0).tolist(), torch.stack(stayed).mean(0).tolist(), strict=True)
-    shares = {name: dict(same_class=own, neighbors_that_stay=kept) for name, own, kept in rows}
-    return dict(checkpoint=str(trained.path), scale=scale, features_moved=len(same), moves=shares), shown
+            found = nearest(sample, source, sample.features[source] + torch.stack([*moves.values()]), neighbors)
+            shown.setdefault(label, Shown(source, list(moves), found))
+            shares.append(torch.stack([sample.labels[found] == label, torch.isin(found, found[0])]).float().mean(2))
+    same, stayed = torch.stack(shares).mean(0).tolist()
+    rows = zip(moves, same, stayed, strict=True)
+    means = {name: dict(same_class=own, neighbors_that_stay=kept) for name, own, kept in rows}
+    return dict(checkpoint=str(trained.path), scale=scale, features_moved=len(shares), moves=means), shown
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -116,16 +123,16 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     return numbers, draw(case, numbers, dict(list(shown.items())[: args.shown]))
 
 
-def draw(case: Case, numbers: dict[str, Any], shown: dict[int, tuple[int, Moves, Tensor]]) -> Figure:
+def draw(case: Case, numbers: dict[str, Any], shown: dict[int, Shown]) -> Figure:
     """Draw one block for each class: a row for each step, its neighbors in it."""
-    rows, columns = next(iter(shown.values()))[2].shape
+    rows, columns = next(iter(shown.values())).found.shape
     across = min(2, len(shown))
     down = math.ceil(len(shown) / across)
-    size = (across * (1.7 + 0.65 * columns) + 1, down * (0.72 * rows + 0.5) + 0.5)
+    size = (across * (1.3 + 0.66 * columns), down * (0.63 * rows + 0.5) + 0.5)
     figure = Figure(figsize=size, layout='constrained')
     blocks = figure.subfigures(down, across, squeeze=False, wspace=0.06, hspace=0.04).flat
-    for block, (label, (source, moves, found)) in zip(blocks, shown.items(), strict=False):
-        _draw_block(block, case, label, source, moves, found)
+    for block, (label, entry) in zip(blocks, shown.items(), strict=False):
+        _draw_block(block, case, label, entry)
     first, random = (numbers['moves'][name] for name in ('direction 1 +', CONTROLS[1]))
     figure.supxlabel(
         f'Over {numbers["features_moved"]} features: along direction 1, {100 * first["neighbors_that_stay"]:.0f} % of '
@@ -136,24 +143,23 @@ def draw(case: Case, numbers: dict[str, Any], shown: dict[int, tuple[int, Moves,
     return figure
 
 
-def _draw_block(block: SubFigure, case: Case, label: int, source: int, moves: Moves, found: Tensor) -> None:
+def _draw_block(block: SubFigure, case: Case, label: int, shown: Shown) -> None:
     block.suptitle(f'{case.names[label]}: a feature (left) and its nearest neighbors', fontsize=10)
-    axes = block.subplots(len(found), found.shape[1] + 1, squeeze=False)
-    for row, name in enumerate(moves.names):
-        color = '#555555' if name in CONTROLS else COLORS[0]
-        axes[row, 0].set(xticks=[], yticks=[], frame_on=row == 0)
+    axes = block.subplots(len(shown.found), shown.found.shape[1] + 1, squeeze=False)
+    show_image(axes[0, 0], case.picture(shown.source))
+    for row, name in enumerate(shown.names):
+        look = dict(va='center', fontsize=8.5, color='#555555' if name in CONTROLS else COLORS[0])
         if row == 0:
-            show_image(axes[row, 0], picture_of(case, source))
-        axes[row, 0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=8, color=color)
-        for place, index in zip(axes[row, 1:], found[row].tolist(), strict=True):
+            axes[row, 0].set_ylabel(name, rotation=0, ha='right', **look)
+        else:
+            axes[row, 0].set_axis_off()
+            axes[row, 0].text(1, 0.5, name, ha='right', transform=axes[row, 0].transAxes, **look)
+        for place, index in zip(axes[row, 1:], shown.found[row].tolist(), strict=True):
             other = int(case.sample.labels[index])
-            note, color = ('', 'black') if other == label else (case.names[other], COLORS[1])
-            show_image(place, picture_of(case, index), note, color=color)
+            note, color = ('', 'black') if other == label else (_short(case.names[other]), COLORS[1])
+            show_image(place, case.picture(index), note, color=color)
 
 
-def picture_of(case: Case, index: int) -> np.ndarray:
-    """Return the image of a feature; of a pixel's feature the patch around it."""
-    sample = case.sample
-    image = image_of(case.dataset, int(sample.image[index]), case.trained.cfg)
-    is_pixel = 'gt_sem_seg' in case.dataset[int(sample.image[index])]['data_samples']
-    return patch_of(image, sample.position[index].tolist()) if is_pixel else image
+def _short(name: str) -> str:
+    """A name that fits below an image."""
+    return name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…'

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,29 +56,25 @@ def neighbor_purity(features: Tensor, labels: Tensor, count: int = NEIGHBORS) ->
     Args:
         features: (N, A).
         labels: (N,).
-        count: neighbors of each.
+        count: neighbors of each, without the feature itself.
     """
-    count = min(count, len(features) - 1)
-    shares = []
-    for start in range(0, len(features), 512):
-        part = slice(start, start + 512)
-        distance = torch.cdist(features[part], features)
-        distance[torch.arange(len(distance)), torch.arange(len(distance)) + start] = math.inf
-        nearest = distance.topk(count, largest=False).indices
-        shares.append((labels[nearest] == labels[part, None]).float().mean(1))
-    return float(torch.cat(shares).mean())
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=min(count, len(features) - 1)).fit(features.numpy())
+    nearest = torch.from_numpy(search.kneighbors(return_distance=False))
+    return float((labels[nearest] == labels[:, None]).float().mean())
 
 
 def spread_ratio(features: Tensor, labels: Tensor) -> float:
     """Return the variance within the classes over that between their means: the smaller, the tighter the clusters."""
-    means = torch.stack([features[labels == label].mean(0) for label in labels.unique()])
-    counts = torch.stack([(labels == label).sum() for label in labels.unique()]).to(features.dtype)
-    own = means[torch.bucketize(labels, labels.unique())]
-    between = (counts[:, None] * (means - features.mean(0)).square()).sum() / len(features)
-    return float((features - own).square().sum(1).mean() / between)
+    from sklearn.metrics import calinski_harabasz_score
+
+    count, num_classes = len(labels), len(labels.unique())
+    score = calinski_harabasz_score(features.numpy(), labels.numpy())  # between over within, each by its freedom
+    return float((count - num_classes) / (num_classes - 1) / score)
 
 
-def augment(case: Case, per_class: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def augment(case: Case, per_class: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Augment one feature of each class as ISDA does (Eq. 4).
 
     Args:
@@ -88,38 +83,37 @@ def augment(case: Case, per_class: int, *, generator: torch.Generator | None = N
         generator: of the choice and the directions.
 
     Returns:
-        (K,) chosen features, by their place in the sample; (K * per_class, A) copies; (K * per_class,) labels.
+        (K,) chosen features, by their place in the sample, and (K, per_class, A) copies.
     """
     trained, sample = case.trained.needs_statistics(), case.sample
     order = torch.randperm(len(sample), generator=generator)
     chosen = torch.stack([order[sample.labels[order] == label][0] for label in sample.classes])
-    labels = sample.labels[chosen]
-    directions = sample_directions(trained.statistics, labels, per_class, generator=generator)
-    copies = sample.features[chosen].unsqueeze(1) + trained.strength**0.5 * directions
-    return chosen, copies.flatten(0, 1), labels.repeat_interleave(per_class)
+    directions = sample_directions(trained.statistics, sample.labels[chosen], per_class, generator=generator)
+    return chosen, sample.features[chosen].unsqueeze(1) + trained.strength**0.5 * directions
 
 
 def measure(case: Case, *, augmented: int, perplexity: float, seed: int) -> dict[str, Any]:
     """Return the map of a checkpoint's features and how well the classes are apart in all dimensions."""
     trained, sample = case.trained, case.sample
-    chosen, copies, labels = torch.zeros(0, dtype=torch.int64), sample.features[:0], sample.labels[:0]
+    chosen, copies = torch.zeros(0, dtype=torch.int64), sample.features[:0].unsqueeze(1).expand(-1, augmented, -1)
     if augmented and trained.statistics is not None:
-        chosen, copies, labels = augment(case, augmented, generator=torch.Generator().manual_seed(seed))
-    points, placed, library = embed(sample.features.numpy(), copies.numpy(), perplexity=perplexity, seed=seed)
-    kept = (copies @ trained.weight.T + trained.bias).argmax(1) == labels
+        chosen, copies = augment(case, augmented, generator=torch.Generator().manual_seed(seed))
+    extra = copies.flatten(0, 1)
+    points, placed, library = embed(sample.features.numpy(), extra.numpy(), perplexity=perplexity, seed=seed)
+    kept = (copies @ trained.weight.T + trained.bias).argmax(2) == sample.labels[chosen, None]
     return dict(
         checkpoint=str(trained.path),
+        title=trained.title,
         accuracy_percent=100 * float((sample.logits.argmax(1) == sample.labels).float().mean()),
         neighbor_purity=neighbor_purity(sample.features, sample.labels),
         spread_within_over_between=spread_ratio(sample.features, sample.labels),
-        augmented_that_keep_their_class=float(kept.float().mean()) if len(labels) else None,
+        augmented_that_keep_their_class=float(kept.float().mean()) if len(chosen) else None,
         library=library,
         names=case.names,
         points=points,
         labels=sample.labels,
         chosen=chosen,
-        augmented_points=placed,
-        augmented_labels=labels,
+        augmented_points=placed.reshape(*copies.shape[:2], 2),
     )
 
 
@@ -139,7 +133,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 
 def draw(maps: Sequence[dict[str, Any]]) -> Figure:
     """Draw what :func:`measure` returned of each checkpoint."""
-    figure = Figure(figsize=(5.2 * len(maps) + 1.2, 5.4))
+    figure = Figure(figsize=(3.9 * len(maps) + 1, 4.5))
     for axes, entry in zip(np.atleast_1d(figure.subplots(1, len(maps))), maps, strict=True):
         _draw_map(axes, entry)
     handles, names = figure.axes[0].get_legend_handles_labels()
@@ -149,28 +143,21 @@ def draw(maps: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _draw_map(axes: Axes, entry: dict[str, Any]) -> None:
-    for label in sorted(set(entry['labels'].tolist())):
+    for label in entry['labels'].unique().tolist():
         color, marker = color_and_marker(label)
         own = entry['points'][entry['labels'] == label]
         axes.scatter(*own.T, s=12, color=color, marker=marker, alpha=0.6, lw=0, label=entry['names'][label])
-    for color, marker, place, copies in _stars(entry):
+    for index, copies in zip(entry['chosen'].tolist(), entry['augmented_points'], strict=True):
+        color, marker = color_and_marker(int(entry['labels'][index]))
         axes.scatter(*copies.T, s=26, color=color, marker='x', lw=1.1)
-        axes.scatter(*place, s=90, color=color, marker=marker, edgecolor='black', lw=1.5, zorder=3)
-    axes.set(xticks=[], yticks=[], title=_title(entry))
+        axes.scatter(*entry['points'][index], s=90, color=color, marker=marker, edgecolor='black', lw=1.5, zorder=3)
+    axes.set(
+        xticks=[],
+        yticks=[],
+        title=f'{entry["title"]}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class',
+    )
+    axes.spines[:].set(visible=True, color='#BBBBBB')
     axes.grid(False)
     axes.set_aspect('equal', 'datalim')
     if len(entry['chosen']):
         axes.set_xlabel('large: a feature; crosses: its augmented copies', fontsize=9)
-
-
-def _stars(entry: dict[str, Any]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Color, marker and place of each augmented feature, and the places of its copies."""
-    for index in entry['chosen'].tolist():
-        label = int(entry['labels'][index])
-        copies = entry['augmented_points'][entry['augmented_labels'] == label]
-        yield (*color_and_marker(label), entry['points'][index], copies)
-
-
-def _title(entry: dict[str, Any]) -> str:
-    parts = entry['checkpoint'].split('/')[-2:]
-    return f'{"/".join(parts)}\n{100 * entry["neighbor_purity"]:.1f} % of the neighbors share the class'

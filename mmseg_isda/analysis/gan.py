@@ -21,62 +21,58 @@ from ..errors import OptionError
 SMALLEST = 4  # side of the map that both networks begin or end with
 
 
-class Generator(nn.Module):
-    """Images from noise: a linear layer, then up-sampling and a 3x3 convolution for each doubling of the size.
+class Conditional(nn.Sequential):
+    """Layers whose input is joined by the classes of a conditional network, as one-hot channels.
+
+    Args:
+        *stages: the layers.
+        num_classes: C; 0 for an unconditional network.
+    """
+
+    def __init__(self, *stages: nn.Module, num_classes: int) -> None:
+        super().__init__(*stages)
+        self.num_classes = num_classes
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return what the layers make of inputs (N, channels, *spatial) and, in a conditional network, labels (N,)."""
+        if labels is not None:
+            planes = F.one_hot(labels, self.num_classes).to(inputs.dtype)
+            planes = planes.view(*planes.shape, *[1] * (inputs.dim() - 2)).expand(-1, -1, *inputs.shape[2:])
+            inputs = torch.cat([inputs, planes], 1)
+        return super().forward(inputs)
+
+
+def make_generator(latent: int, channels: int, size: int, width: int, num_classes: int = 0) -> Conditional:
+    """Return a network from noise (N, latent) to images from -1 to 1: up-sampling and 3x3 convolutions.
 
     Args:
         latent: size of the noise.
         channels: of the images.
         size: side of the images, 4 times a power of two.
         width: channels of the largest map; twice as many for each halving.
-        num_classes: of a conditional generator; 0 for an unconditional one.
+        num_classes: of a conditional generator.
     """
-
-    def __init__(self, latent: int, channels: int, size: int, width: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        widths = widths_of(size, width)[::-1]
-        self.project = nn.Linear(latent + num_classes, widths[0] * SMALLEST**2)
-        stages: list[nn.Module] = [nn.Unflatten(1, (widths[0], SMALLEST, SMALLEST)), nn.BatchNorm2d(widths[0])]
-        for before, after in pairwise(widths):
-            stages += [nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
-            stages += [nn.BatchNorm2d(after)]
-        self.stages = nn.Sequential(*stages, nn.ReLU(), nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh())
-
-    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return (N, channels, size, size) images from -1 to 1.
-
-        Args:
-            noise: (N, latent).
-            labels: (N,) classes, for a conditional generator.
-        """
-        if labels is not None:
-            noise = torch.cat([noise, F.one_hot(labels, self.num_classes).to(noise.dtype)], 1)
-        return self.stages(self.project(noise))
+    widths = widths_of(size, width)[::-1]
+    stages: list[nn.Module] = [nn.Linear(latent + num_classes, widths[0] * SMALLEST**2)]
+    stages += [nn.Unflatten(1, (widths[0], SMALLEST, SMALLEST)), nn.BatchNorm2d(widths[0])]
+    for before, after in pairwise(widths):
+        stages += [nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
+        stages += [nn.BatchNorm2d(after)]
+    stages += [nn.ReLU(), nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh()]
+    return Conditional(*stages, num_classes=num_classes)
 
 
-class Critic(nn.Module):
-    """Scores of images; no batch norm, which would tie the images of a batch together under the gradient penalty.
+def make_critic(channels: int, size: int, width: int, num_classes: int = 0) -> Conditional:
+    """Return a network from images to (N,) scores; the arguments are those of :func:`make_generator`.
 
-    Args:
-        channels, size, width, num_classes: as for :class:`Generator`.
+    It has no batch norm, which would tie the images of a batch together under the gradient penalty.
     """
-
-    def __init__(self, channels: int, size: int, width: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        widths = widths_of(size, width)
-        stages: list[nn.Module] = [nn.Conv2d(channels + num_classes, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
-        for before, after in pairwise(widths):
-            stages += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        self.stages = nn.Sequential(*stages, nn.Flatten(), nn.Linear(widths[-1] * SMALLEST**2, 1))
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return (N,) scores of (N, channels, size, size) images."""
-        if labels is not None:
-            planes = F.one_hot(labels, self.num_classes).to(images.dtype)[..., None, None]
-            images = torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], 1)
-        return self.stages(images).squeeze(1)
+    widths = widths_of(size, width)
+    stages: list[nn.Module] = [nn.Conv2d(channels + num_classes, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
+    for before, after in pairwise(widths):
+        stages += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    stages += [nn.Flatten(), nn.Linear(widths[-1] * SMALLEST**2, 1), nn.Flatten(0)]
+    return Conditional(*stages, num_classes=num_classes)
 
 
 def widths_of(size: int, width: int) -> list[int]:
@@ -135,8 +131,8 @@ class WGAN(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        self.generator = Generator(latent, channels, size, width, num_classes)
-        self.critic = Critic(channels, size, width, num_classes)
+        self.generator = make_generator(latent, channels, size, width, num_classes)
+        self.critic = make_critic(channels, size, width, num_classes)
         self.latent, self.num_classes, self.penalty, self.critic_steps = latent, num_classes, penalty, critic_steps
         self.register_buffer('num_steps', torch.zeros((), dtype=torch.int64))
 
@@ -175,10 +171,9 @@ class WGANOptimizers:
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
         model = model.module if is_model_wrapper(model) else model
-        wrappers = {
-            name: build_optim_wrapper(getattr(model, name), deepcopy(value)) for name, value in self.settings.items()
-        }
-        return OptimWrapperDict(**wrappers)
+        return OptimWrapperDict(
+            **{name: build_optim_wrapper(getattr(model, name), deepcopy(cfg)) for name, cfg in self.settings.items()}
+        )
 
 
 @HOOKS.register_module()

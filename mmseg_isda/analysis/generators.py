@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,14 +52,18 @@ def check_generator(generator: Callable[[Tensor], Tensor], latent: int, shape: t
 
 @contextmanager
 def functions_of(
-    trained: Trained, generator: Callable[[Tensor], Tensor], bounds: tuple[float, float]
+    trained: Trained, generator: Callable[[Tensor], Tensor], bounds: Sequence[float]
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
-    """Yield ``render`` and ``encode`` for :func:`invert`, with frozen networks on one device.
+    """Freeze both networks on one device, and yield what the mapping is made of.
 
     Args:
         trained: the classifier of images.
         generator: from standardized inputs to images.
         bounds: of the generator's pixels, black and white.
+
+    Yields:
+        ``paint``, from inputs of the generator to images of 0 to 255, and ``encode``, from images as the network gets
+        them to features (N, A).
     """
     device = trained.classifier.weight.device
     for network in (trained.model, generator):
@@ -67,28 +71,15 @@ def functions_of(
             for parameter in network.to(device).parameters():  # TorchScript has no Module.requires_grad_
                 parameter.requires_grad_(False)
     low, high = bounds
-
-    def render(inputs: Tensor) -> Tensor:
-        return to_network(trained, 255 * (generator(inputs) - low) / (high - low))
-
     with passes_of(trained.classifier) as passed:
 
         def encode(images: Tensor) -> Tensor:
             trained.model(images, mode='tensor')
             return passed.pop()[0].flatten(1)
 
-        yield render, encode
+        yield lambda inputs: 255 * (generator(inputs) - low) / (high - low), encode
 
 
 def to_network(trained: Trained, images: Tensor) -> Tensor:
     """Return (N, channels, H, W) images of 0 to 255 as the network gets them."""
     return trained.model.data_preprocessor(dict(inputs=images, data_samples=None), False)['inputs']
-
-
-def to_pixels(trained: Trained, images: Tensor) -> Tensor:
-    """Return images that a network gets as 0 to 255 again."""
-    preprocessor = trained.model.data_preprocessor
-    if not getattr(preprocessor, '_enable_normalize', False):
-        return images
-    images = images * preprocessor.std + preprocessor.mean
-    return images.flip(1) if getattr(preprocessor, 'to_rgb', False) and images.shape[1] == 3 else images

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import OptionError
+
 ANALYSES = {
     'bound': 'the loss of ISDA against the expected loss that it bounds (Fig. 9)',
     'features': 't-SNE of the features, with augmented ones on the same map (Fig. 8)',
@@ -18,25 +20,43 @@ ANALYSES = {
     'compare': 'test error of explicit augmentation over its number of samples, from finished runs (Fig. 10)',
 }
 
+# The smallest value of each option that counts or weighs something.
+SMALLEST = dict(
+    images=1, per_class=2, samples=2, perplexity=1, augmented=0, directions=1, neighbors=1, moved=1, shown=1
+)
+SMALLEST |= dict(latent=2, steps=1, starts=1, last=1, strength=0, eta=0, scale=0, seed=0)
+LIBRARIES = ('matplotlib', 'sklearn', 'scipy')
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line on which WHAT may stand first or last."""
+    """Parse a command line on which WHAT may stand first or last.
+
+    Raises:
+        OptionError: if no analysis is named, or a number is too small.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     what = next((word for word in argv if word in ANALYSES), None)
     if what is not None:
         argv.remove(what)
         argv.insert(0, what)
+    elif argv and '-h' not in argv and '--help' not in argv:
+        raise OptionError(f'WHAT must be the first or the last word, one of {", ".join(ANALYSES)}; got {argv[-1]!r}')
     prog = 'mmseg-isda analyze'
     usage = f'{prog} CONFIG CHECKPOINT WHAT [options]\n       {prog} WHAT --help'
     parser = argparse.ArgumentParser(prog=prog, description="Draw one of the paper's analyses.", usage=usage)
-    commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT')
+    commands = parser.add_subparsers(dest='what', required=True, metavar='WHAT', prog=prog)
     for name, text in ANALYSES.items():
         command = commands.add_parser(name, help=text, description=text)
         if name == what:
             importlib.import_module(f'.{name}', __package__).add_options(command)
             command.add_argument('--out', type=Path, default=Path('analysis'), metavar='DIR', help='(analysis)')
             command.add_argument('--seed', type=int, default=0, help='of everything random (0)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for option, smallest in SMALLEST.items():
+        value = getattr(args, option, None)
+        if value is not None and value < smallest:
+            raise OptionError(f'--{option.replace("_", "-")} must be {smallest} or more, got {value:g}')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,7 +68,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: for anything that the user can mend.
     """
-    args = parse_args(argv)
+    try:
+        args = parse_args(argv)
+        _run(args)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in LIBRARIES:
+            raise
+        raise OptionError(f"{error.name} is not installed: pip install '.[analysis]'") from error
+
+
+def _run(args: argparse.Namespace) -> None:
     import matplotlib
 
     from .pictures import STYLE, write_results

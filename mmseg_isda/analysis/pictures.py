@@ -31,6 +31,7 @@ STYLE = {
     'image.cmap': 'cividis',
     'legend.frameon': False,
     'lines.linewidth': 1.8,
+    'lines.markersize': 4.5,
 }
 
 
@@ -51,7 +52,7 @@ def show_image(axes: Axes, image: np.ndarray, note: str = '', *, color: str = 'b
     axes.imshow(np.clip(image, 0, 255).astype(np.uint8).repeat(4 - image.shape[2], 2)[..., :3], interpolation='nearest')
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(note, fontsize=8, color=color, labelpad=2)
+    axes.set_xlabel(note, fontsize=7, color=color, labelpad=2)
     for spine in axes.spines.values():
         spine.set(visible=True, color=color, linewidth=1.5 if color != 'black' else 0.5)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..core.explicit import sample_directions
 from ..errors import OptionError
-from .generators import check_generator, functions_of, load_generator, to_network, to_pixels
+from .generators import check_generator, functions_of, load_generator, to_network
 from .pictures import COLORS, show_image
 from .sources import Case, add_source_options, load_cases
-from .trained import Trained, is_blue_first
+from .trained import as_picture
 
 POOL = 50_000  # images to look for neighbors in
 NEIGHBORS = 5
@@ -89,46 +89,34 @@ def descend(
 def invert(
     render: Callable[[Tensor], Tensor],
     encode: Callable[[Tensor], Tensor],
-    images: Tensor,
     features: Tensor,
     z: Tensor,
     *,
-    eta: float,
     descent: Descent,
+    images: Tensor | None = None,
+    eta: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Step I, Eq. 20: find inputs whose images look like given ones and have their features.
+    """Find inputs whose images have given features (step II, Eq. 21), and look like given ones (step I, Eq. 20).
 
     Args:
         render: standardized inputs (N, L) to images, as the network gets them.
         encode: images to features (N, A).
-        images: (N, channels, H, W).
-        features: (N, A) of the images.
+        features: (N, A) to be met.
         z: (N, L) to begin with.
-        eta: weight of the squared differences of the pixels.
         descent: how.
+        images: (N, channels, H, W) to look like, for step I.
+        eta: weight of the squared differences of the pixels.
 
     Returns:
-        (N, L) inputs, not standardized, and the (N,) values of Eq. 20.
+        (N, L) inputs, not standardized, and the (N,) values of the objective.
     """
 
     def objective(inputs: Tensor) -> Tensor:
         rendered = render(inputs)
-        pixels = (rendered - images).square().flatten(1).sum(1)
-        return (encode(rendered) - features).square().sum(1) + eta * pixels
+        distance = (encode(rendered) - features).square().sum(1)
+        return distance if images is None else distance + eta * (rendered - images).square().flatten(1).sum(1)
 
-    return descend(objective, z, descent, 'Step I')
-
-
-def follow(
-    render: Callable[[Tensor], Tensor],
-    encode: Callable[[Tensor], Tensor],
-    features: Tensor,
-    z: Tensor,
-    *,
-    descent: Descent,
-) -> tuple[Tensor, Tensor]:
-    """Step II, Eq. 21: find inputs whose images have augmented features; see :func:`invert`."""
-    return descend(lambda inputs: (encode(render(inputs)) - features).square().sum(1), z, descent, 'Step II')
+    return descend(objective, z, descent, 'Step II' if images is None else 'Step I')
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -154,26 +142,17 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
     """Map augmented features of one checkpoint back to images, and draw them."""
     case = next(load_cases(args))
     trained, sample, dataset = case.trained.needs_statistics(), case.sample, case.dataset
-    if 'gt_sem_seg' in dataset[0]['data_samples']:
+    if case.is_dense:
         raise OptionError('reverse needs one feature for each image: name a config of classification')
+    if args.augmented < 1:
+        raise OptionError(f'--augmented must be 1 or more, got {args.augmented}')
     generator = load_generator(args.generator)
     check_generator(generator, args.latent, dataset[0]['inputs'].shape, args.generator)
     chosen = torch.stack([(sample.labels == label).nonzero()[0, 0] for label in sample.classes[: args.shown]])
     labels = sample.labels[chosen]
     original = torch.stack([dataset[index]['inputs'] for index in sample.image[chosen].tolist()])
     torch.manual_seed(args.seed)
-    mapped = map_back(
-        trained,
-        generator,
-        original,
-        labels,
-        count=args.augmented,
-        starts=args.starts,
-        latent=args.latent,
-        bounds=tuple(args.range),
-        eta=args.eta,
-        steps=[replace(step, steps=args.steps or step.steps) for step in PRESETS[args.preset]],
-    )
+    mapped = map_back(case, generator, original, labels, args)
     pool = torch.stack([dataset[index]['inputs'] for index in range(min(len(dataset), POOL))])
     mapped |= dict(original=original.float(), neighbors=pool[nearest_images(mapped['augmented'][:, 0], pool)].float())
     scale = class_distance(sample.features, sample.labels)[labels]
@@ -184,67 +163,57 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 
 
 def map_back(
-    trained: Trained,
-    generator: Callable[[Tensor], Tensor],
-    original: Tensor,
-    labels: Tensor,
-    *,
-    count: int,
-    starts: int,
-    latent: int,
-    bounds: tuple[float, float],
-    eta: float,
-    steps: Sequence[Descent],
+    case: Case, generator: Callable[[Tensor], Tensor], original: Tensor, labels: Tensor, args: argparse.Namespace
 ) -> dict[str, Tensor]:
     """Run both steps of the mapping.
 
     Args:
-        trained: network, with statistics and lambda.
+        case: with the statistics and lambda of its checkpoint.
         generator: from standardized inputs to images.
         original: (K, channels, H, W) images of 0 to 255.
         labels: (K,) their classes.
-        count: M, augmented features of each image.
-        starts: of step I for each image; the best counts.
-        latent: size of the inputs.
-        bounds: of the generator's pixels, black and white.
-        eta: weight of the pixels in step I.
-        steps: how each step is solved.
+        args: of the command; ``augmented`` is M.
 
     Returns:
         ``found`` (K, ...) and ``augmented`` (K, M, ...), images of steps I and II, 0 to 255; ``found_error`` (K,),
         ``augmented_error`` (K, M), squared distances of their features from the wanted ones; ``augmentation`` (K, M),
         squared lengths of the steps from the features to the augmented ones.
     """
-    device, shape = trained.classifier.weight.device, (len(original), count)
-    with functions_of(trained, generator, bounds) as (render, encode):
+    trained, starts, count = case.trained, args.starts, args.augmented
+    steps = [replace(step, steps=args.steps or step.steps) for step in PRESETS[args.preset]]
+    device = trained.classifier.weight.device
+    directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
+    with functions_of(trained, generator, args.range) as (paint, encode):
+
+        def render(inputs: Tensor) -> Tensor:
+            return to_network(trained, paint(inputs))
+
         images = to_network(trained, original.to(device))
         features = encode(images).detach()
+        targets = (features.unsqueeze(1) + directions).flatten(0, 1)
         z, values = invert(
             render,
             encode,
-            images.repeat_interleave(starts, 0),
             features.repeat_interleave(starts, 0),
-            torch.randn(len(original) * starts, latent, device=device),
-            eta=eta,
+            torch.randn(len(original) * starts, args.latent, device=device),
             descent=steps[0],
+            images=images.repeat_interleave(starts, 0),
+            eta=args.eta,
         )
-        z = z.view(-1, starts, latent)[torch.arange(len(original)), values.view(-1, starts).argmin(1)]
-        directions = trained.strength**0.5 * sample_directions(trained.statistics, labels, count).to(device)
-        targets = (features.unsqueeze(1) + directions).flatten(0, 1)
-        moved, _ = follow(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
-        found, augmented = (render(standardize(inputs)).detach() for inputs in (z, moved))
-        errors = [
-            (encode(made).detach() - wanted).square().sum(1)
-            for made, wanted in ((found, features), (augmented, targets))
-        ]
-    mapped = dict(found=to_pixels(trained, found), augmented=to_pixels(trained, augmented).unflatten(0, shape))
-    mapped |= dict(found_error=errors[0], augmented_error=errors[1].view(shape))
-    return {name: tensor.cpu() for name, tensor in mapped.items()} | dict(augmentation=directions.square().sum(2).cpu())
+        z = z.unflatten(0, (-1, starts))[torch.arange(len(original)), values.view(-1, starts).argmin(1)]
+        moved, _ = invert(render, encode, targets, z.repeat_interleave(count, 0), descent=steps[1])
+        mapped = {}
+        for name, inputs, wanted in (('found', z, features), ('augmented', moved, targets)):
+            mapped[name] = paint(standardize(inputs)).detach()
+            made = encode(to_network(trained, mapped[name])).detach()
+            mapped[f'{name}_error'] = (made - wanted).square().sum(1)
+    mapped |= {name: mapped[name].unflatten(0, (-1, count)) for name in ('augmented', 'augmented_error')}
+    mapped['augmentation'] = directions.square().sum(2)
+    return {name: tensor.cpu() for name, tensor in mapped.items()}
 
 
 def summarize(mapped: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:
-    """Return errors that tell whether the inversion worked: of the features over ``scale`` (K,), of
-    the pixels in gray levels."""
+    """Return errors that tell whether the inversion worked: features over ``scale`` (K,), pixels in gray levels."""
     difference = mapped['found'].clamp(0, 255) - mapped['original']
     return dict(
         step_1_feature_error=mapped['found_error'] / scale,
@@ -272,24 +241,23 @@ def draw(case: Case, numbers: dict[str, Any], pictures: dict[str, Tensor]) -> Fi
     """Draw a row for each image: itself, step I, step II, and the images nearest to the first augmented one."""
     rows, count = pictures['augmented'].shape[:2]
     neighbors = pictures['neighbors'].shape[1]
-    figure = Figure(figsize=(0.95 * (2 + count + neighbors) + 1, 1.12 * rows + 0.8))
-    axes = figure.subplots(rows, 2 + count + neighbors, squeeze=False)
+    columns = 2 + count + neighbors
+    figure = Figure(figsize=(0.76 * columns + 0.6, 0.96 * rows + 0.8))
+    axes = figure.subplots(rows, columns, squeeze=False)
     titles = ['original', 'step I', *['augmented'] * count, *(f'nearest {rank + 1}' for rank in range(neighbors))]
-    flip = is_blue_first(case.trained.cfg)
-    for row in range(rows):
-        images = [pictures['original'][row], pictures['found'][row], *pictures['augmented'][row]]
-        errors = [None, numbers['step_1_feature_error'][row], *numbers['step_2_feature_error'][row]]
-        notes = ['' if error is None else f'{100 * float(error):.2g} %' for error in errors]
-        for place, image in enumerate([*images, *pictures['neighbors'][row]]):
-            image = image.permute(1, 2, 0).numpy()
-            image = image[..., ::-1] if flip and image.shape[2] == 3 else image
-            color = COLORS[0] if 2 <= place < 2 + count else 'black'
-            show_image(axes[row, place], image, notes[place] if place < len(notes) else '', color=color)
-            if row == 0:
-                axes[row, place].set_title(titles[place], fontsize=8, loc='center')
-        axes[row, 0].set_ylabel(numbers['classes'][row], rotation=0, ha='right', va='center')
+    for place, title in zip(axes[0], titles, strict=True):
+        place.set_title(title, fontsize=8, loc='center')
+    for row, name in enumerate(numbers['classes']):
+        axes[row, 0].set_ylabel(name, rotation=0, ha='right', va='center')
+        images = [pictures[kind][row] for kind in ('original', 'found')]
+        images += [*pictures['augmented'][row], *pictures['neighbors'][row]]
+        errors = [numbers['step_1_feature_error'][row], *numbers['step_2_feature_error'][row]]
+        notes = ['', *(f'{100 * float(error):.2g} %' for error in errors), *[''] * neighbors]
+        for place, title, image, note in zip(axes[row], titles, images, notes, strict=True):
+            color = COLORS[0] if title == 'augmented' else 'black'
+            show_image(place, as_picture(image, case.trained.cfg), note, color=color)
     figure.supxlabel(
-        'Below: squared error of the feature, in % of the mean squared distance of two features of the class. '
+        'Below: squared error of the feature, in % of the mean squared distance of two features of the class.\n'
         'Nearest: real images nearest to the first augmented one.',
         fontsize=9,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
+from ..commands.runs import fingerprint
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
 from ..toolkits import toolkit_of
@@ -23,7 +27,8 @@ class Run:
 
     Attributes:
         path: its work folder.
-        name: of its config; runs of one name differ by their seed.
+        name: of its config, and of its folder where other settings of that config were run too: runs of one name
+            differ by nothing but their seed.
         cfg: the whole config.
         validations: metrics by the epoch, or iteration, that they follow.
     """
@@ -58,55 +63,102 @@ def is_accuracy(metric: str) -> bool:
 
 def title_of(metric: str) -> str:
     """Return how pictures call a metric."""
-    return 'validation error, %' if is_accuracy(metric) else metric
+    return 'Validation error, %' if is_accuracy(metric) else f'Validation {metric}'
 
 
-def read_runs(folders: Sequence[str | Path]) -> list[Run]:
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the sample standard deviation; of one value, 0."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add what names runs, and the metric to draw."""
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work folders, or folders of such')
+    parser.add_argument('--metric', help="what to draw (the toolkit's usual one)")
+
+
+def runs_and_metric(args: Namespace) -> tuple[list[Run], str]:
+    """Return the runs that the command line names, and the metric to draw of them.
+
+    Raises:
+        MissingPathError: see :func:`read_runs`.
+        OptionError: if the toolkit has no usual metric.
+    """
+    runs = read_runs(args.runs)
+    metric = args.metric or toolkit_of(runs[0].cfg).metric
+    if metric is None:
+        raise OptionError('there is no usual metric of such runs: name one by --metric')
+    return runs, metric
+
+
+def read_runs(folders: Iterable[str | Path]) -> list[Run]:
     """Read every run in some folders, each a work folder or one of work folders.
+
+    A run that ended before others of its name did is left out, and named on stderr.
 
     Raises:
         MissingPathError: if a folder is not there, or holds no log of a validation.
     """
     runs = []
     for folder in map(Path, folders):
-        logs = sorted(folder.rglob('vis_data/scalars.json'))
-        if not folder.is_dir() or not logs:
+        paths = sorted({log.parents[2] for log in folder.rglob('vis_data/scalars.json')})
+        if not paths:
             state = 'holds no log of a run (TIME/vis_data/scalars.json)' if folder.is_dir() else 'does not exist'
             raise MissingPathError(f'{folder} {state}; name what tools/train.py --work-dir wrote')
-        runs += [_read_run(path) for path in sorted({log.parents[2] for log in logs})]
-    return runs
+        runs += map(_read_run, paths)
+    return _finished(_tell_apart(runs))
+
+
+def _tell_apart(runs: list[Run]) -> list[Run]:
+    """Add the folder to the names of runs of one config whose settings differ."""
+    kinds: dict[str, set[str]] = {}
+    for run in runs:
+        kinds.setdefault(run.name, set()).add(fingerprint(Config(_without_seeds(run.cfg.to_dict()))))
+    return [replace(run, name=f'{run.name}: {_variant(run.path)}') if len(kinds[run.name]) > 1 else run for run in runs]
+
+
+def _finished(runs: list[Run]) -> list[Run]:
+    ends: dict[str, int] = {}
+    for run in runs:
+        ends[run.name] = max(ends.get(run.name, 0), max(run.validations))
+    kept = []
+    for run in runs:
+        if max(run.validations) == ends[run.name]:
+            kept.append(run)
+            continue
+        end = f'{run.unit} {max(run.validations)} of {ends[run.name]}'
+        print(f'left out: {run.path} was validated up to {end} only', file=sys.stderr)
+    return kept
+
+
+def _variant(path: Path) -> str:
+    return path.parent.name if path.name.startswith('seed_') else path.name
+
+
+def _without_seeds(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_seeds(value) for key, value in node.items() if key not in ('seed', 'randomness')}
+    return [_without_seeds(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 def _read_run(path: Path) -> Run:
-    starts = sorted(path.glob('*/vis_data'))
     validations: dict[int, dict[str, float]] = {}
-    for line in (line for start in starts for line in _lines(start / 'scalars.json')):
+    for line in _lines(sorted(path.glob('*/vis_data/scalars.json'))):
         if 'loss' not in line and isinstance(line.get('step'), int):
             metrics = {key: value for key, value in line.items() if key not in NOT_METRICS}
             validations.setdefault(line['step'], {}).update(metrics)
     if not validations:
         raise MissingPathError(f'{path} holds no validation yet')
     named = sorted(path.glob('*.py'))
-    cfg = Config.fromfile(check_file(starts[-1] / 'config.py', 'config of the run'))
+    last = max(path.glob('*/vis_data'))
+    cfg = Config.fromfile(check_file(last / 'config.py', 'config of the run'))
     return Run(path, named[0].stem if named else path.name, cfg, validations)
 
 
-def _lines(log: Path) -> list[dict]:
-    """The entries of a log; a line that was cut off while it was written is left out."""
-    entries = []
-    for line in log.read_text(encoding='utf-8', errors='replace').splitlines() if log.is_file() else ():
+def _lines(logs: Iterable[Path]) -> Iterable[dict]:
+    """The entries of logs; a line that was cut off while it was written is left out."""
+    for line in (line for log in logs for line in log.read_text(encoding='utf-8', errors='replace').splitlines()):
         try:
-            entries.append(json.loads(line))
+            yield json.loads(line)
         except json.JSONDecodeError:
             continue
-    return entries
-
-
-def usual_metric(runs: Sequence[Run]) -> str:
-    """Return what users of the toolkit of some runs compare by."""
-    return toolkit_of(runs[0].cfg).metric
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the sample standard deviation; of one value, 0."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

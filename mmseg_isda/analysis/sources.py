@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -18,7 +19,7 @@ from ..core.statistics import KINDS
 from ..errors import MissingPathError, OptionError
 from ..files import check_file
 from .collect import Sample, collect
-from .trained import Trained, build_dataset, class_names, open_trained
+from .trained import Trained, as_picture, build_dataset, class_names, open_trained, patch_of
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -37,6 +38,16 @@ class Case(NamedTuple):
     dataset: Dataset
     sample: Sample
     names: list[str]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the features are those of pixels."""
+        return 'gt_sem_seg' in self.dataset[0]['data_samples']
+
+    def picture(self, index: int) -> np.ndarray:
+        """Return the image of a feature of the sample; of a pixel's feature the patch around it."""
+        image = as_picture(self.dataset[int(self.sample.image[index])]['inputs'], self.trained.cfg)
+        return patch_of(image, self.sample.position[index].tolist()) if self.is_dense else image
 
 
 def add_source_options(parser: argparse.ArgumentParser, *, split: str, images: int = 1000, per_class: int) -> None:

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .collect import Sample
 from .pictures import COLORS
 from .sources import Case, add_source_options, load_cases
 
@@ -107,12 +106,13 @@ def measure(case: Case) -> dict[str, Any]:
     )
     forms: dict[str, list[Tensor]] = {}
     for label in sample.classes:
-        matrix = _matrix_of(sample, label) if kept is None else kept.covariance[label].double()
+        features = sample.features[sample.labels == label]
+        matrix = covariance_of(features) if kept is None else kept.covariance[label].double()
         values = eigenvalues(matrix)
         for name, other in ({'full': matrix} | cheaper_matrices(matrix, shared)).items():
             forms.setdefault(name, []).append(quadratic_forms(weight, label, other))
         numbers['classes'][case.names[label]] = dict(
-            samples=int((sample.labels == label).sum()),
+            samples=len(features),
             effective_rank=effective_rank(values),
             held_by_rank=held_by_rank(values),
             held_by_diagonal=held_by_diagonal(matrix),
@@ -125,10 +125,6 @@ def measure(case: Case) -> dict[str, Any]:
         shift = trained.statistics.shift(trained.weight, trained.strength)
         numbers |= {'lambda': trained.strength, 'shift': shift[present][:, present]}
     return numbers
-
-
-def _matrix_of(sample: Sample, label: int) -> Tensor:
-    return covariance_of(sample.features[sample.labels == label])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +140,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 
 def draw(numbers: dict[str, Any]) -> Figure:
     """Draw what :func:`measure` returned."""
-    figure = Figure(figsize=(11, 8.5))
+    figure = Figure(figsize=(9, 7.4))
     (top_left, top_right), (bottom_left, bottom_right) = figure.subplots(2, 2)
     classes = numbers['classes']
     _draw_variance(top_left, [entry['eigenvalues'].numpy() for entry in classes.values()])
@@ -170,25 +166,27 @@ def _draw_errors(axes: Axes, cheaper: dict[str, dict[str, Any]]) -> None:
     errors = 100 * np.stack([entry['error'].numpy() for entry in cheaper.values()])
     mean = errors.mean(1)
     spread = np.stack([mean - errors.min(1), errors.max(1) - mean])
-    names = [f'{name}\nx {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
+    names = [f'{name}, x {entry["lambda_0_factor"]:.2g}' for name, entry in cheaper.items()]
     colors = [COLORS[0] if name.startswith('rank') else COLORS[1] for name in cheaper]
-    axes.bar(names, mean, yerr=spread, color=colors, capsize=3, error_kw=dict(lw=1, ecolor='black'))
-    axes.tick_params(axis='x', labelsize=8)
-    axes.set(
-        title='Error of the shifts with a cheaper covariance, %',
-        xlabel='below each: the factor of λ₀ that gives the same mean shift; whiskers: from class to class',
-    )
-    axes.xaxis.label.set_size(8)
+    axes.barh(names, mean, xerr=spread, color=colors, capsize=3, error_kw=dict(lw=1, ecolor='black'))
+    _name_bars(axes)
+    axes.set(title='Error of the shifts with a cheaper covariance, %')
+    axes.set_xlabel('x: factor of λ₀ for the same mean shift; whiskers: from class to class', fontsize=8)
 
 
 def _draw_ranks(axes: Axes, ranks: dict[str, float]) -> None:
     axes.barh(list(ranks), list(ranks.values()), color=COLORS[2])
-    axes.invert_yaxis()
-    axes.grid(axis='y', visible=False)
-    axes.grid(axis='x', visible=True)
+    _name_bars(axes)
     axes.set(title='Effective rank of each covariance', xlabel='directions')
     if len(ranks) > NAMES_AT_MOST:
         axes.set_yticks([])
+
+
+def _name_bars(axes: Axes) -> None:
+    """Put the first horizontal bar on top, and the grid along the values."""
+    axes.invert_yaxis()
+    axes.grid(axis='y', visible=False)
+    axes.grid(axis='x', visible=True)
 
 
 def _draw_shift(axes: Axes, shift: np.ndarray, names: Sequence[str], strength: float) -> None:

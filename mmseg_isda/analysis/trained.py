@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,6 @@ class Trained:
         model: the network.
         classifier: its linear layer or 1x1 convolution.
         statistics: running statistics of its ISDA loss; None if the checkpoint has none.
-        lambda_0: final strength; None without ISDA.
         strength: lambda when the checkpoint was written; None without ISDA.
         step: epochs, or iterations, of training so far; None if the checkpoint does not say.
         unit: ``'epoch'`` or ``'iteration'``.
@@ -50,10 +48,14 @@ class Trained:
     model: nn.Module
     classifier: nn.Module
     statistics: nn.Module | None
-    lambda_0: float | None
     strength: float | None
     step: int | None
     unit: str
+
+    @property
+    def title(self) -> str:
+        """Its folder and how long it was trained, in words."""
+        return f'{self.path.absolute().parent.name}, ' + (f'{self.unit} {self.step}' if self.step else self.path.name)
 
     @property
     def weight(self) -> Tensor:
@@ -109,16 +111,14 @@ def open_trained(
     saved = read_checkpoint(checkpoint)
     model.load_state_dict(state_dict_of(saved, checkpoint), strict=False)
     loss = next((loss for loss in losses if classifier in (None, loss.tap.name)), None)
-    layer = _find_layer(model, classifier) if loss is None else loss.tap.classifier
-    step, total, unit = _progress(saved.get('meta') or {}, cfg)
     has_statistics = loss is not None and bool(loss.statistics.count.sum())
+    step, total, unit = _progress(saved.get('meta') or {}, cfg)
     return Trained(
         path=Path(checkpoint),
         cfg=cfg,
         model=model.to(get_device()).eval(),
-        classifier=layer,
+        classifier=_find_layer(model, classifier) if loss is None else loss.tap.classifier,
         statistics=copy.deepcopy(loss.statistics).cpu() if has_statistics else None,
-        lambda_0=None if loss is None else loss.lambda_0,
         strength=None if loss is None else _strength(loss, step, total),
         step=step,
         unit=unit,
@@ -127,22 +127,21 @@ def open_trained(
 
 def _find_layer(model: nn.Module, name: str | None) -> nn.Module:
     modules = dict(model.named_modules())
-    found = next((modules[key] for key in (name,) if key in modules), None) or next(
-        (modules[key] for key in USUAL_CLASSIFIERS if name is None and key in modules), None
-    )
+    names = USUAL_CLASSIFIERS if name is None else (name,)
+    found = next((modules[key] for key in names if key in modules), None)
     if found is None:
         raise OptionError(
-            f'there is no layer {name or " or ".join(USUAL_CLASSIFIERS)!r} in the network: name the linear layer or '
-            f'1x1 convolution that makes the logits by --classifier'
+            f'there is no layer {" or ".join(names)!r} in the network: name the linear layer or 1x1 convolution that '
+            f'makes the logits by --classifier'
         )
     return found
 
 
 def _progress(meta: dict, cfg: Config) -> tuple[int | None, int | None, str]:
     loop = cfg.get('train_cfg') or {}
-    unit = 'epoch' if 'max_epochs' in loop or loop.get('by_epoch', False) else 'iteration'
-    step = meta.get('epoch' if unit == 'epoch' else 'iter')
-    return step, loop.get('max_epochs' if unit == 'epoch' else 'max_iters'), unit
+    if 'max_epochs' in loop or loop.get('by_epoch', False):
+        return meta.get('epoch'), loop.get('max_epochs'), 'epoch'
+    return meta.get('iter'), loop.get('max_iters'), 'iteration'
 
 
 def _strength(loss: nn.Module, step: int | None, total: int | None) -> float:
@@ -173,8 +172,9 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
         raise OptionError(f'the config has no {name}: name another split by --split')
     check_data(cfg, [name])
     settings = copy.deepcopy(cfg[name].dataset)
-    for dataset in _with_pipeline(settings):
-        dataset['pipeline'] = []
+    for _, node in iter_dicts(settings):
+        if 'pipeline' in node:
+            node['pipeline'] = []
     for _, dataset in iter_datasets(settings):
         dataset['pipeline'] = plain_pipeline(cfg)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -183,13 +183,12 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
 
 def plain_pipeline(cfg: Config) -> list[dict]:
     """Return the steps of validation, those of wrapped data sets first."""
-    loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}
-    return [step for dataset in _with_pipeline(loader.get('dataset'))[::-1] for step in dataset['pipeline'] or ()]
-
-
-def _with_pipeline(settings: Any) -> list[dict]:
-    """The data sets that have a pipeline, wrappers first."""
-    return [node for _, node in iter_dicts(settings) if 'type' in node and 'pipeline' in node]
+    steps: list[dict] = []
+    dataset = (cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}).get('dataset')
+    while dataset:
+        steps = [*(dataset.get('pipeline') or ()), *steps]
+        dataset = dataset.get('dataset') or next(iter(dataset.get('datasets') or ()), None)
+    return steps
 
 
 def class_names(dataset: Dataset, num_classes: int) -> list[str]:
@@ -198,13 +197,13 @@ def class_names(dataset: Dataset, num_classes: int) -> list[str]:
     return [str(name) for name in names] if len(names) == num_classes else [str(i) for i in range(num_classes)]
 
 
-def image_of(dataset: Dataset, index: int, cfg: Config) -> np.ndarray:
-    """Return one image of a data set, (H, W, 3) in the order red, green, blue, or (H, W, 1), 0 to 255."""
-    image = dataset[index]['inputs'].float().permute(1, 2, 0).numpy()
-    return image[..., ::-1] if is_blue_first(cfg) and image.shape[2] == 3 else image
+def as_picture(image: Tensor, cfg: Config) -> np.ndarray:
+    """Return (H, W, 3) in the order red, green, blue, or (H, W, 1), of an image (channels, H, W) as it was loaded."""
+    picture = image.float().permute(1, 2, 0).numpy()
+    return picture[..., ::-1] if _is_blue_first(cfg) and picture.shape[2] == 3 else picture
 
 
-def is_blue_first(cfg: Config) -> bool:
+def _is_blue_first(cfg: Config) -> bool:
     """Whether the pipeline of validation yields blue first, as OpenCV reads images."""
     for step in plain_pipeline(cfg):
         if type_name(step.get('type')).startswith('LoadImage'):

@@ -69,7 +69,7 @@ def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
 
 
 def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
-    """Raise if more was done to a classifier's output than to up-sample it or add to it: its shift would be wrong.
+    """Raise if more was done to a classifier's output than to up-sample it: its shift would be that of other logits.
 
     Args:
         logits: what a loss was given.
@@ -80,25 +80,16 @@ def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
         RuntimeError: naming the operation.
     """
     allowed = _allowed(source)
-    if not _is_own(logits.grad_fn, without_views(source.node, allowed), allowed):
-        made_by = _before_upsampling(logits.grad_fn, allowed)
+    made_by = _before_upsampling(logits.grad_fn, allowed)
+    is_opaque = any(opaque in made_by.name() for opaque in ('Compiled', 'DDPSink'))
+    if made_by is not without_views(source.node, allowed) and not is_opaque:
         raise RuntimeError(
             f'the logits given to the loss are not what {name} makes, but {made_by.name()} of it: ISDA needs logits '
             f'that are one linear layer of the features'
         )
 
 
-def _is_own(node: Node | None, own: Node, allowed: tuple[str, ...]) -> bool:
-    """Whether a node up-samples the output of a classifier, or adds something to it: the shift is the same then."""
-    node = _before_upsampling(node, allowed)
-    if node is None:
-        return False
-    if node is own or any(opaque in node.name() for opaque in ('Compiled', 'DDPSink')):
-        return True
-    return node.name() == 'AddBackward0' and any(_is_own(parent, own, allowed) for parent, _ in node.next_functions)
-
-
-def _before_upsampling(node: Node | None, allowed: tuple[str, ...]) -> Node | None:
+def _before_upsampling(node: Node | None, allowed: tuple[str, ...]) -> Node:
     node = without_views(node, allowed)
     while node is not None and node.name().startswith('Upsample'):
         node = without_views(node.next_functions[0][0], allowed)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmseg_isda.analysis.collect import Sample, collect, keep_evenly, passes_of
-from mmseg_isda.analysis.trained import build_dataset, class_names, image_of, open_trained, patch_of
+from mmseg_isda.analysis.trained import as_picture, build_dataset, class_names, open_trained, patch_of
 from mmseg_isda.errors import CheckpointError, OptionError
 from tests.analysis import tiny
 from tests.tiny import COLOURS
@@ -142,7 +142,7 @@ def test_another_layer_can_be_named(scenes) -> None:
 def test_images_are_not_augmented_and_red_comes_first(scenes) -> None:
     """Random crops would show another part than the network saw; OpenCV reads blue first."""
     dataset = build_dataset(scenes.cfg, 'train')
-    image = image_of(dataset, 0, scenes.cfg)
+    image = as_picture(dataset[0]['inputs'], scenes.cfg)
     assert image.shape == (48, 64, 3)
     blue_first = cv2.imread(dataset[0]['data_samples'].img_path)
     assert np.array_equal(image[..., ::-1], blue_first)

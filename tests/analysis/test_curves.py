@@ -52,6 +52,27 @@ def test_runs_of_one_config_are_one_curve(tmp_path) -> None:
     assert json.loads((tmp_path / 'out' / 'curves.json').read_text())['curves']['isda']['mean'] == [19.0, 5.0]
 
 
+def test_settings_of_one_config_are_not_taken_for_seeds(tmp_path) -> None:
+    """A sweep over `num_samples` copies one config into every folder."""
+    for count in (1, 5):
+        for seed in (0, 1):
+            folder = tmp_path / f'num_samples={count}' / f'seed_{seed}'
+            _run(folder, {2: 80.0, 3: 90.0}, loss=dict(type='ExplicitSDALoss', num_samples=count, seed=seed))
+    curves_of = curves.summarize(read_runs([tmp_path]), 'accuracy/top1')
+    assert {name: curve['runs'] for name, curve in curves_of.items()} == {
+        'plain: num_samples=1': 2,
+        'plain: num_samples=5': 2,
+    }
+
+
+def test_a_run_that_was_stopped_is_left_out(tmp_path, capsys: pytest.CaptureFixture) -> None:
+    """It would shorten the curve of all seeds, and count with the errors of its middle."""
+    for seed, accuracies in enumerate(({1: 50.0, 2: 80.0, 3: 90.0}, {1: 40.0, 2: 70.0})):
+        _run(tmp_path / f'seed_{seed}', accuracies)
+    (kept,) = read_runs([tmp_path])
+    assert kept.path.name == 'seed_0' and 'seed_1 was validated up to epoch 2 of 3 only' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('loss', 'expected'),
     [

@@ -62,10 +62,11 @@ def test_moves_are_along_the_leading_directions() -> None:
     rotation = torch.linalg.qr(torch.randn(6, 6))[0]
     matrix = rotation @ torch.diag(torch.tensor([9.0, 4.0, 1.0, 0.1, 0.1, 0.1])) @ rotation.T
     moves = moves_of(matrix, count=2, scale=2)
-    assert moves.names == ['not moved', *(f'direction {k} {s}' for k in (1, 2) for s in '+-'), 'random direction']
-    assert torch.allclose(moves.steps.norm(dim=1), torch.tensor([0, 6, 6, 4, 4, 5.0]), atol=1e-4)
-    assert torch.allclose(moves.steps[1], -moves.steps[2])
-    for step, direction in ((moves.steps[1], rotation[:, 0]), (moves.steps[3], rotation[:, 1])):
+    steps = torch.stack([*moves.values()])
+    assert list(moves) == ['not moved', *(f'direction {k} {s}' for k in (1, 2) for s in '+-'), 'random direction']
+    assert torch.allclose(steps.norm(dim=1), torch.tensor([0, 6, 6, 4, 4, 5.0]), atol=1e-4)
+    assert torch.allclose(steps[1], -steps[2])
+    for step, direction in ((steps[1], rotation[:, 0]), (steps[3], rotation[:, 1])):
         assert torch.allclose((step @ direction).abs(), step.norm(), atol=1e-3)
 
 

@@ -11,7 +11,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmseg_isda.analysis.gan import WGAN, Critic, SaveGenerator, gradient_penalty, save_generator
+from mmseg_isda.analysis.gan import WGAN, SaveGenerator, gradient_penalty, make_critic, save_generator
 from mmseg_isda.errors import OptionError
 
 
@@ -41,7 +41,7 @@ def _batch() -> dict:
 
 def test_penalty_is_that_of_autograd_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """One Jacobian for each image: a norm over the batch, or of the mean gradient, would differ."""
-    critic = Critic(1, 8, 3, 0).double()
+    critic = make_critic(1, 8, 3).double()
     real, fake = torch.rand(3, 1, 8, 8, dtype=torch.float64), torch.rand(3, 1, 8, 8, dtype=torch.float64)
     mix = torch.rand(3, 1, 1, 1, dtype=torch.float64)
     monkeypatch.setattr(torch, 'rand', lambda *size, **options: mix)
@@ -53,7 +53,7 @@ def test_penalty_is_that_of_autograd_written_out(monkeypatch: pytest.MonkeyPatch
     written_out = ((torch.stack(norms) - 1) ** 2).mean()
     penalty = gradient_penalty(critic, real, fake)
     assert torch.allclose(penalty, written_out)
-    ours, theirs = (torch.autograd.grad(value, critic.stages[0].weight)[0] for value in (penalty, written_out))
+    ours, theirs = (torch.autograd.grad(value, critic[0].weight)[0] for value in (penalty, written_out))
     assert torch.allclose(ours, theirs)
 
 

@@ -151,6 +151,27 @@ def test_classes_by_name_or_number(digits: list[str]) -> None:
     assert chosen.tolist() == [0, 0, 2, 2]
 
 
+@pytest.mark.parametrize('words', [('--images', '0'), ('--per-class', '1'), ('--strength', '-1'), ('--shown', '0')])
+def test_numbers_that_cannot_be_are_refused_in_one_line(
+    digits: list[str], capsys: pytest.CaptureFixture, words: tuple[str, str]
+) -> None:
+    """No image, or a variance of one sample, would end in a traceback or in NaN."""
+    smallest = {'--per-class': 2, '--strength': 0}.get(words[0], 1)
+    assert f'{words[0]} must be {smallest} or more' in _error(capsys, *digits, 'directions', *words)
+
+
+def test_an_unknown_analysis_is_named(digits: list[str], capsys: pytest.CaptureFixture) -> None:
+    """Guards the parser's own message, which blames the config."""
+    error = _error(capsys, *digits, 'everything')
+    assert 'one of bound, features' in error and error.endswith("got 'everything'")
+
+
+def test_a_missing_library_is_named(digits: list[str], capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    """The package can be installed without what draws."""
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    assert "matplotlib is not installed: pip install '.[analysis]'" in _error(capsys, *digits, 'bound')
+
+
 def test_what_may_stand_first_or_last(digits: list[str]) -> None:
     first, last = parse_args(['bound', *digits, '--seed', '3']), parse_args([*digits, '--seed', '3', 'bound'])
     assert first == last and first.sources == digits

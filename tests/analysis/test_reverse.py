@@ -9,7 +9,6 @@ from mmseg_isda.analysis.reverse import (
     Descent,
     class_distance,
     descend,
-    follow,
     invert,
     nearest_images,
     standardize,
@@ -38,14 +37,15 @@ def test_step_1_recovers_the_input_of_a_linear_generator() -> None:
     """The scale of z is free (it is standardized), and weight decay on it must not bias the image."""
     render, encode, truth = _linear()
     images = render(truth)
-    z, _ = invert(render, encode, images, encode(images), torch.randn(3, 6).double(), eta=0.5, descent=_descent(0.003))
+    start = torch.randn(3, 6).double()
+    z, _ = invert(render, encode, encode(images), start, descent=_descent(0.003), images=images, eta=0.5)
     assert (standardize(z) - truth).abs().max() < 1e-3
 
 
 def test_step_2_recovers_the_input_that_has_the_features() -> None:
     render, encode, truth = _linear()
     start = standardize(truth + 0.3 * torch.randn(3, 6).double())
-    z, values = follow(render, encode, encode(render(truth)), start, descent=_descent(0.003))
+    z, values = invert(render, encode, encode(render(truth)), start, descent=_descent(0.003))
     assert (standardize(z) - truth).abs().max() < 1e-3 and values.max() < 1e-5
 
 

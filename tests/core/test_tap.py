@@ -208,13 +208,6 @@ def test_a_binary_classifier_is_refused():
         ClassifierTap(nn.Conv2d(3, 1, 1), 'head.conv_seg')
 
 
-@pytest.mark.parametrize('twice', [lambda f, x: f(x) + f(x), lambda f, x: (lambda y: y + 0.5 * y)(f(x))])
-def test_logits_that_hold_the_output_twice_are_refused(tap, device, twice):
-    """Guards the sum of two passes, of which the shift and the statistics would know one."""
-    with pytest.raises(RuntimeError, match='in more than one way'):
-        tap.find(twice(tap.classifier, features(device)))
-
-
 class Adapter(nn.Linear):
     """Adds a low-rank product that is zero at first."""
 

@@ -150,49 +150,50 @@ def test_ohem_in_both_modes_updates_the_statistics_once(sampler):
     assert ohem.decode_head.conv_seg.weight.grad.any()
 
 
-@pytest.mark.parametrize('fused', [False, True])
-def test_a_head_that_adds_to_its_logits_is_not_fused(fused):
-    """Guards the fused pass, which reads what leaves the classifier: it must notice a head that adds something."""
-    network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
+CHANGES = {
+    'MulBackward0': lambda logits, features: 2 * logits,
+    'AddBackward0': lambda logits, features: logits + features.mean(1, keepdim=True),
+}
+
+
+def changed(loss, change):
+    """A network whose head changes the logits of its classifier."""
+    network = toy.build(toy.model(loss, auxiliary=False))
     original = network.decode_head.cls_seg
-    network.decode_head.cls_seg = lambda features: original(features) + features.mean(1, keepdim=True)
-    if fused:
-        with pytest.raises(RuntimeError, match=r"not the up-sampled output of decode_head\.conv_seg.*fused='auto'"):
-            toy.losses(network)
-    else:
-        assert toy.losses(network)['decode.loss_isda'].isfinite()
+    network.decode_head.cls_seg = lambda features: change(original(features), features)
+    return network
 
 
-def test_fused_auto_falls_back_for_a_head_that_adds_to_its_logits(monkeypatch):
+@pytest.mark.parametrize('operation', CHANGES)
+def test_a_head_that_changes_its_logits_is_refused(operation):
+    """Guards the shift, which would be that of the logits before."""
+    network = changed(ISDA, CHANGES[operation])
+    with pytest.raises(RuntimeError, match=rf'not what decode_head\.conv_seg makes, but {operation} of it'):
+        toy.losses(network)
+
+
+@pytest.mark.parametrize('operation', CHANGES)
+def test_changed_logits_are_not_fused(operation, monkeypatch):
+    """Guards the fused pass, which reads what leaves the classifier: it must notice a head that does more."""
+    monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
     results = []
     for fused in ('auto', False):
         torch.manual_seed(3)
-        network = toy.build(toy.model(dict(ISDA, fused=fused), auxiliary=False))
-        monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
-        original = network.decode_head.cls_seg
-        network.decode_head.cls_seg = lambda x, original=original: original(x) + x.mean(1, keepdim=True)
+        network = changed(dict(type='FusedCrossEntropyLoss', fused=fused), CHANGES[operation])
         torch.manual_seed(4)
-        results.append(toy.losses(network)['decode.loss_isda'])
+        results.append(toy.losses(network)['decode.loss_ce'])
     assert torch.equal(*results)
-
-
-def test_a_head_that_scales_its_logits_is_refused():
-    """Guards the shift, which would be that of the logits before."""
-    network = toy.build(toy.model(auxiliary=False))
-    original = network.decode_head.cls_seg
-    network.decode_head.cls_seg = lambda features: 2 * original(features)
-    with pytest.raises(RuntimeError, match='not what decode_head.conv_seg makes, but MulBackward0 of it'):
+    network = changed(dict(type='FusedCrossEntropyLoss', fused=True), CHANGES[operation])
+    with pytest.raises(RuntimeError, match=r"not the up-sampled output of decode_head\.conv_seg.*fused='auto'"):
         toy.losses(network)
 
 
 def test_a_branch_that_starts_at_zero_is_not_lost_by_the_fused_pass(monkeypatch):
     """Guards a check by value: at the first batch the branch adds nothing, later it does."""
     monkeypatch.setattr('mmseg_isda.core.fused.dispatch.should_fuse', lambda *_: True)
-    network = toy.build(toy.model(auxiliary=False))
     gamma = torch.zeros((), requires_grad=True)
-    original = network.decode_head.cls_seg
-    network.decode_head.cls_seg = lambda features: original(features) + gamma * features.mean(1, keepdim=True)
-    toy.losses(network)['decode.loss_isda'].backward()
+    network = changed(dict(type='FusedCrossEntropyLoss'), lambda logits, x: logits + gamma * x.mean(1, keepdim=True))
+    toy.losses(network)['decode.loss_ce'].backward()
     assert gamma.grad is not None
 
 
