@@ -97,7 +97,7 @@ def _train(run: runs.Run) -> tuple[runs.Run, str | None]:
     """Train in this process, whose output goes to the log of the run."""
     torch.set_num_threads(1)
     write_json(run.folder / runs.STARTED, {'config': run.mark, 'words': run.words})
-    with (run.folder / runs.LOG).open('w') as log:
+    with (run.folder / runs.LOG).open('a') as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # What may change between the start of a run and its end: where it runs, not what it learns.
 NO_PART_OF_A_RUN = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
 STARTED, RESULT, LOG = 'trial.json', 'result.json', 'output.log'
+BEGIN = '--- start of a training ---'  # in the log of a run, which may be started again
 SEED = '{seed}'
 PACKAGE = Path(__file__).parents[1]
 
@@ -211,7 +212,9 @@ def start(run: Run, *, test: bool, metric: str, processes: int, environment: Map
     words += ['--test'] * test + ['--launcher', 'pytorch'] * (processes > 1)
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
     env = {'OMP_NUM_THREADS': '1', **os.environ, **environment, 'PYTHONPATH': os.pathsep.join(paths)}
-    with (run.folder / LOG).open('w') as log:
+    with (run.folder / LOG).open('a') as log:  # what an earlier start printed, or another process, stays
+        log.write(f'{BEGIN}\n')
+        log.flush()
         return Popen(
             [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words],
             stdin=DEVNULL,
@@ -223,7 +226,8 @@ def start(run: Run, *, test: bool, metric: str, processes: int, environment: Map
 
 def failure(run: Run, status: int) -> str:
     """Return why a run failed: the last line that it printed."""
-    lines = [line for line in (run.folder / LOG).read_text(errors='replace').splitlines() if line.strip()]
+    text = (run.folder / LOG).read_text(errors='replace').rpartition(BEGIN)[2]
+    lines = [line for line in text.splitlines() if line.strip()]
     last = lines[-1].removeprefix('error: ') if lines else 'it printed nothing'
     return f'{last} (exit status {status}; all of it: {run.folder / LOG})'
 

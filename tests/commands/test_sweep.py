@@ -203,7 +203,7 @@ def test_a_run_that_ended_before_its_result_was_written(sweep, tmp_path):
     assert scores(sweep()[1]) == scores(whole)
 
 
-def test_a_run_that_failed_is_reported_and_stops_no_other(sweep, monkeypatch):
+def test_a_run_that_failed_is_reported_and_stops_no_other(sweep, monkeypatch, tmp_path):
     """Its seed is left out of the pairs, its variant is not the best, and the same command repeats it alone."""
     monkeypatch.setattr(BreakDown, 'at', (2.0, 4))
     monkeypatch.setattr(BreakDown, 'error', RuntimeError('out of memory'))
@@ -214,6 +214,8 @@ def test_a_run_that_failed_is_reported_and_stops_no_other(sweep, monkeypatch):
     InProcess.commands.clear()
     status, result, _ = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
     assert status == 0 and len(InProcess.commands) == 1 and result['variants'][1]['difference']['pairs'] == 2
+    log = next(tmp_path.glob('sweep/lambda_0=2/seed_0/output.log')).read_text()
+    assert 'out of memory' in log and log.count(runs.BEGIN) == 2  # nothing of the first start is lost
 
 
 def test_a_run_that_diverges_is_no_number(sweep):
