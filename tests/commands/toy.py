@@ -121,7 +121,7 @@ class InProcess:
 
     def __init__(self, command, stdout=None, **options):
         self.words = command[command.index('train') :]
-        self.log = open(stdout.name, 'w')  # noqa: SIM115
+        self.log = open(stdout.name, 'a')  # noqa: SIM115
         InProcess.commands.append(self.words)
 
     def wait(self) -> int:
