@@ -1,6 +1,6 @@
 """Runs the benchmarks whose tables stand in docs/performance.md, as `make benchmark`: about 20 minutes on two cores.
 
-python benchmarks/quick.py [--quick] [--out work_dirs/benchmarks] [--runs 9]
+python benchmarks/quick.py [--quick] [--out work_dirs/benchmarks] [--runs 5]
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
     """Run all of them, then draw and write."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmarks'), help='folder of figures and pictures')
-    parser.add_argument('--runs', type=int, default=9, help='timed runs of each variant')
+    parser.add_argument('--runs', type=int, default=5, help='timed runs of each variant')
     parser.add_argument('--quick', action='store_true', help='tiny sizes and one run, to try the benchmarks themselves')
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

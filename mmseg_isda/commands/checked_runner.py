@@ -16,6 +16,7 @@ from ..errors import DataError, UserError
 from ..files import first_line
 
 WIDE_PNG = b'\x10'  # bits of a channel, at byte 24
+JPEG_BEGIN, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1 << 12  # some programs write after the end
 
 
 class CheckedRunner(Runner):
@@ -99,6 +100,8 @@ class CheckedTransform:
             loaded = self.transform(results)
             if is_label and loaded is not None:
                 check_label(loaded, path, self.labels)
+            if path and os.path.isfile(path) and _is_cut_jpeg(path):
+                raise DataError(f'image {path} is cut short: copy or download it again')
         except UserError:
             raise
         except Exception as error:
@@ -144,6 +147,16 @@ def check_label(loaded: Mapping[str, Any], path: str, labels: LabelRange | None)
             f'label {path} has the value {value}, but there are {labels.num_classes} classes and {ignored} is ignored: '
             f'check num_classes, ignore_index and reduce_zero_label'
         )
+
+
+def _is_cut_jpeg(path: str) -> bool:
+    """Return whether a JPEG file lacks the mark of its end: decoders fill in the rest with gray."""
+    with open(path, 'rb') as file:
+        if file.read(2) != JPEG_BEGIN:
+            return False
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - JPEG_TAIL))
+        return JPEG_END not in file.read()
 
 
 def _wide_value(path: str) -> int | None:

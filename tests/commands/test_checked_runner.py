@@ -101,3 +101,19 @@ def test_the_range_is_that_of_the_heads():
     assert LabelRange.of(network) == LabelRange(19, frozenset({254, 255}))
     assert LabelRange.of(Head(1, 255)).num_classes == 2, 'a binary head has the labels 0 and 1'
     assert LabelRange.of(nn.Identity()) is None
+
+
+@pytest.mark.parametrize('keep', [1.0, 0.9, 0.5])
+def test_a_jpeg_that_is_cut_short_is_named(tmp_path, keep):
+    """OpenCV fills the rest with gray and says nothing."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    whole = cv2.imencode('.jpg', noise)[1].tobytes()
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(whole[: int(keep * len(whole))])
+    checked = CheckedTransform(LoadImageFromFile(), None)
+    if keep == 1:
+        path.write_bytes(whole + b'\0' * 100)  # as some cameras pad
+        assert checked(dict(img_path=str(path)))['img'].shape == (64, 64, 3)
+    else:
+        with pytest.raises(DataError, match=r'a\.jpg is cut short'):
+            checked(dict(img_path=str(path)))
