@@ -105,15 +105,14 @@ def test_the_range_is_that_of_the_heads():
 
 @pytest.mark.parametrize('keep', [1.0, 0.9, 0.5])
 def test_a_jpeg_that_is_cut_short_is_named(tmp_path, keep):
-    """OpenCV fills the rest with gray and says nothing."""
+    """Some decoders fill the rest with gray and say nothing."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     whole = cv2.imencode('.jpg', noise)[1].tobytes()
     path = tmp_path / 'a.jpg'
-    path.write_bytes(whole[: int(keep * len(whole))])
-    checked = CheckedTransform(LoadImageFromFile(), None)
+    path.write_bytes(whole[: int(keep * len(whole))] + b'\0' * 100)  # as some cameras pad
+    lenient = CheckedTransform(lambda results: results | dict(img=noise), None)
     if keep == 1:
-        path.write_bytes(whole + b'\0' * 100)  # as some cameras pad
-        assert checked(dict(img_path=str(path)))['img'].shape == (64, 64, 3)
+        assert lenient(dict(img_path=str(path)))['img'] is noise
     else:
         with pytest.raises(DataError, match=r'a\.jpg is cut short'):
-            checked(dict(img_path=str(path)))
+            lenient(dict(img_path=str(path)))
