@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..core import ClassifierPass, check_labels, shift_of_vectors
-from ..core.checks import REDUCTIONS, check_choice, check_smoothing
+from ..core.checks import REDUCTIONS, check_choice, check_class_weight, check_smoothing
 from ..core.graph import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
@@ -73,6 +73,7 @@ class ISDALoss(ISDALossBase):
         )
         check_choice('reduction', reduction, REDUCTIONS)
         check_smoothing(label_smoothing)
+        check_class_weight('class_weight', class_weight)
         self.reduction, self.loss_weight, self.class_weight = reduction, loss_weight, class_weight
         self.label_smoothing = label_smoothing
 

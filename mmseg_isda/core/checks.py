@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
 
 REDUCTIONS = ('none', 'mean', 'sum')
 PLACEMENTS = ('feature', 'label')
@@ -17,8 +21,26 @@ def check_choice(name: str, value: object, choices: Sequence) -> None:
 
 def check_lambda(lambda_0: float) -> None:
     """Raise ValueError if ``lambda_0`` is negative, not finite or beyond all sense."""
-    if not 0 <= lambda_0 <= LARGEST_LAMBDA:
-        raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0}')
+    if not isinstance(lambda_0, Real) or not 0 <= lambda_0 <= LARGEST_LAMBDA:
+        raise ValueError(f'lambda_0 must lie in [0, 1e6], got {lambda_0!r}')
+
+
+def check_rank(rank: int) -> None:
+    """Raise ValueError if the rank of a covariance is no whole number from 1."""
+    if not isinstance(rank, Integral):
+        raise ValueError(f'rank must be a whole number, got {rank!r}')
+    if rank < 1:
+        raise ValueError(f'rank must be at least 1, got {rank}')
+
+
+def check_class_weight(name: str, weight: Tensor | Sequence[float] | None) -> None:
+    """Raise ValueError if weights of classes are no finite numbers from 0."""
+    try:
+        values = torch.as_tensor(0.0 if weight is None else weight, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f'{name} must hold a number a class, got {weight!r}') from error
+    if not (values.isfinite() & (values >= 0)).all():
+        raise ValueError(f'{name} must hold finite numbers, 0 or more, got {values.tolist()}')
 
 
 def check_strength(strength: object) -> None:
@@ -29,8 +51,8 @@ def check_strength(strength: object) -> None:
 
 def check_smoothing(label_smoothing: float) -> None:
     """Raise ValueError if ``label_smoothing`` is not in [0, 1)."""
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
+    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
+        raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing!r}')
 
 
 def check_loss(*, augment_at: str, reduction: str, avg_factor: object = None, label_smoothing: float = 0.0) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import devices
-from .checks import check_lambda, check_loss
+from .checks import check_class_weight, check_lambda, check_loss
 from .consistency import isda_consistency
 from .cross_entropy import isda_cross_entropy, mean_shift
 from .fused import upsampled_cross_entropy
@@ -67,7 +69,7 @@ class ISDACriterion(nn.Module):
         covariance: str = 'diagonal',
         rank: int = 16,
         augment_at: str = 'feature',
-        weight: Tensor | None = None,
+        weight: Tensor | Sequence[float] | None = None,
         ignore_index: int = -100,
         reduction: str = 'mean',
         label_smoothing: float = 0.0,
@@ -80,6 +82,9 @@ class ISDACriterion(nn.Module):
         self.tap = ClassifierTap(classifier)
         self.tap.num_consumers = 1
         num_classes, num_features = self.tap.weight.shape
+        check_class_weight('weight', weight)
+        if weight is not None and not isinstance(weight, Tensor):
+            weight = torch.tensor(weight, dtype=torch.float32)
         if weight is not None and tuple(weight.shape) != (num_classes,):
             raise ValueError(f'weight must have shape ({num_classes},), one a class, got {tuple(weight.shape)}')
         self.register_buffer('weight', weight)
@@ -172,9 +177,9 @@ class ISDACriterion(nn.Module):
                     stacklevel=3,
                 )
             return None
-        if progress is None or not 0 <= progress <= 1:
+        if not isinstance(progress, Real) or not 0 <= progress <= 1:
             raise ValueError(
-                f'progress must be the share of training that is over, (step + 1) / steps, in [0, 1], got {progress}'
+                f'progress must be the share of training that is over, (step + 1) / steps, in [0, 1], got {progress!r}'
             )
         return self.lambda_0 * progress
 

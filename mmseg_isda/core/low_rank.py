@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import devices
-from .checks import check_strength
+from .checks import check_rank, check_strength
 from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
@@ -63,8 +63,7 @@ class LowRankCovariance(ClassCovariance):
     def __init__(self, num_classes: int, num_features: int, rank: int = 16, *, sync: bool = True) -> None:
         super().__init__(num_classes, num_features, 'diagonal', sync=sync)
         self.kind = 'low_rank'
-        if rank < 1:
-            raise ValueError(f'rank must be at least 1, got {rank}')
+        check_rank(rank)
         self.rank = rank
         self.register_buffer('factor', torch.zeros(num_classes, rank, num_features))
 

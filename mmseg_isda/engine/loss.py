@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassCovariance, ClassifierPass, ClassifierTap, devices, mask_invalid_labels, new_statistics
-from ..core.checks import check_choice, check_lambda
+from ..core.checks import check_choice, check_lambda, check_rank
 from ..core.cross_entropy import mean_margin
 from ..core.labels import count_labels, raise_invalid_label
 from ..core.low_rank import COVARIANCES
@@ -111,8 +111,7 @@ class ISDALossBase(nn.Module):
         check_lambda(lambda_0)
         check_choice('covariance', covariance, COVARIANCES)
         check_choice('schedule', schedule, SCHEDULES)
-        if rank < 1:
-            raise ValueError(f'rank must be at least 1, got {rank}')
+        check_rank(rank)
         self.lambda_0, self.kind, self.rank, self.schedule, self.sync = lambda_0, covariance, rank, schedule, sync
         self.classifier = classifier
         self.strength: float | None = lambda_0 if schedule == 'constant' else None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import ClassifierPass, fused_cross_entropy
-from ..core.checks import REDUCTIONS, check_choice, check_smoothing
+from ..core.checks import REDUCTIONS, check_choice, check_class_weight, check_smoothing
 from ..core.fused import upsampled_cross_entropy, wants_fusing
 from ..engine.loss import LabelGuard
 from ..files import read_class_weight
@@ -61,6 +61,7 @@ class HeadCrossEntropy:
         self.augment_at, self.reduction, self.avg_non_ignore = 'feature', reduction, avg_non_ignore
         if isinstance(class_weight, str | os.PathLike):
             class_weight = read_class_weight(class_weight)
+        check_class_weight('class_weight', class_weight)
         self.class_weight = class_weight
         self.align_corners, self.fused, self.label_smoothing = align_corners, fused, label_smoothing
         self.guard = LabelGuard()

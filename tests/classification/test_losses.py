@@ -331,6 +331,7 @@ def test_nothing_of_a_batch_outlives_the_loss(kind):
         (dict(reduction='avg'), ValueError, "reduction must be one of .* got 'avg'"),
         (dict(schedule='cosine'), ValueError, "schedule must be one of .* got 'cosine'"),
         (dict(lambda_0=-2), ValueError, 'lambda_0 must lie in'),
+        (dict(class_weight=[1.0, -1.0]), ValueError, 'class_weight must hold finite numbers, 0 or more'),
         (dict(rank=0), ValueError, 'rank must be at least 1, got 0'),
         (dict(use_sigmoid=True), ValueError, 'binary cross entropy'),
         (dict(use_soft=True), ValueError, 'soft targets'),

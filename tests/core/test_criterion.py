@@ -289,7 +289,7 @@ def test_second_derivatives_are_right():
         torch.testing.assert_close(got, expected)
 
 
-@pytest.mark.parametrize('progress', [None, -0.1, 1.1, float('nan')])
+@pytest.mark.parametrize('progress', [None, -0.1, 1.1, float('nan'), '1'])
 def test_progress_is_required_in_training(progress):
     linear = nn.Linear(FEATURES, CLASSES)
     criterion = ISDACriterion(linear, 2.0)
@@ -300,6 +300,11 @@ def test_progress_is_required_in_training(progress):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
+        (dict(lambda_0='1'), r"lambda_0 must lie in \[0, 1e6\], got '1'"),
+        (dict(rank=2.5, covariance='low_rank'), 'rank must be a whole number, got 2.5'),
+        (dict(weight=[1, 1, -1]), 'weight must hold finite numbers, 0 or more'),
+        (dict(weight=[1, float('nan'), 1]), 'weight must hold finite numbers, 0 or more'),
+        (dict(weight=['a', 'b', 'c']), 'weight must hold a number a class'),
         (dict(lambda_0=-1), r'lambda_0 must lie in \[0, 1e6\], got -1'),
         (dict(covariance='ful'), "kind must be one of .* got 'ful'"),
         (dict(augment_at='pixel'), "augment_at must be one of 'feature', 'label', got 'pixel'"),

@@ -304,6 +304,7 @@ def test_a_wrong_classifier_name_lists_the_candidates():
         (dict(reduction='avg'), 'reduction must be one of'),
         (dict(schedule='cosine'), "schedule must be one of .* got 'cosine'"),
         (dict(lambda_0=-2), 'lambda_0 must lie in'),
+        (dict(class_weight=[1.0, float('nan')]), 'class_weight must hold finite numbers, 0 or more'),
         (dict(fused='yes'), "fused must be one of 'auto', True, False, got 'yes'"),
         (dict(use_sigmoid=True), 'use_sigmoid=True asks for a binary cross entropy'),
     ],
