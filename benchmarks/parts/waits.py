@@ -22,10 +22,10 @@ CLAIMS = {
     'waits criterion': 'The host never waits from the classifier on, but for low-rank covariances.',
     'waits low rank': 'With low-rank covariances it waits for the labels, a check and each decomposition: 3 times.',
     'waits toolkits': 'In a head of MMSegmentation or MMPretrain they add but a look at the labels of the last call.',
-    'waits iteration': 'In a whole iteration they add none but what ISDAHook reads once it is over: 3 values a head.',
+    'waits iteration': 'In a whole iteration they add none but what ISDAHook reads once it is over: twice a head.',
 }
 WAITS_OF_LOW_RANK = 3
-READS_OF_HOOK = 3  # the shift, the batches skipped, a bad label
+READS_OF_HOOK = 2  # a bad label; shift, margin and the batches skipped
 
 
 def count(call: Call, device: str) -> Counter[str]:

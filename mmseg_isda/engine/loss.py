@@ -232,5 +232,6 @@ class ISDALossBase(nn.Module):
             return {'eval': True}
         if shift is None:
             return {}
-        seen = {'lambda': self.strength, 'shift': float(shift), 'margin': float(self._mean_margin)}
-        return {**seen, 'skipped': int(self.statistics.num_skipped)}
+        found = (shift, self._mean_margin, self.statistics.num_skipped)
+        shift, margin, skipped = torch.stack([value.float() for value in found]).tolist()  # one wait for all
+        return {'lambda': self.strength, 'shift': shift, 'margin': margin, 'skipped': int(skipped)}

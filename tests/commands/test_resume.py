@@ -302,7 +302,7 @@ def _counts(path: Path) -> int:
 def test_train_py_killed_twice_goes_on(tmp_path):
     """The whole road: ISDA on a segmentation network, killed by SIGKILL and by SIGINT, one checkpoint kept."""
     write_dataset(tmp_path / 'data')
-    settings = tiny_settings(tmp_path / 'data', iterations=30)
+    settings = tiny_settings(tmp_path / 'data', iterations=80)
     settings['model']['decode_head']['loss_decode'] = dict(type='ISDASegLoss')
     settings['default_hooks']['checkpoint'].update(interval=1, max_keep_ckpts=1)
     write_config(tmp_path / 'tiny.py', settings)
@@ -329,6 +329,6 @@ def test_train_py_killed_twice_goes_on(tmp_path):
     last = start('work', '--resume')
     output = last.communicate()
     assert last.returncode == 0, output[1][-3000:]
-    assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['iter_30.pth']
-    check_resumable(tmp_path / 'work' / 'iter_30.pth')
-    assert _counts(tmp_path / 'work' / 'iter_30.pth') > counted
+    assert [path.name for path in (tmp_path / 'work').glob('*.pth')] == ['iter_80.pth']
+    check_resumable(tmp_path / 'work' / 'iter_80.pth')
+    assert _counts(tmp_path / 'work' / 'iter_80.pth') > counted
