@@ -63,6 +63,7 @@ def import_plugin(cfg: Config) -> None:
         raise OptionError(f'{cfg.filename} is a config of {toolkit.title}, which is not installed')
     try:
         importlib.import_module(toolkit.plugin)
+        importlib.import_module(f'{toolkit.package}.registry')  # which no plugin of MMDetection's imports
     except (ImportError, AssertionError) as error:  # toolkits assert the versions of one another
         raise OptionError(f'{toolkit.title} is installed but cannot be imported: {first_line(error)}') from error
     if scope not in (MODELS.scope, *MODELS.children):

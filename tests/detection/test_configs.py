@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,13 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path):
         check_data(cfg, ('val_dataloader',))
     cfg.val_evaluator.ann_file = str(tmp_path / 'annotations/instances_val2017.json')
     check_data(cfg, ('val_dataloader',))
+
+
+def test_a_new_process_knows_mmdetections_scope():
+    """Guards `train` of any detector: what else this process has imported hid that nothing imports MMDetection."""
+    code = (
+        'import sys; from mmseg_isda.commands.loading import import_plugin, load_config; '
+        'import_plugin(load_config(sys.argv[1]))'
+    )
+    done = subprocess.run([sys.executable, '-c', code, COCO[0]], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
