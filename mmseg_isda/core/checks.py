@@ -35,8 +35,10 @@ def check_rank(rank: int) -> None:
 
 def check_class_weight(name: str, weight: Tensor | Sequence[float] | None) -> None:
     """Raise ValueError if weights of classes are no finite numbers from 0."""
+    if weight is None or (isinstance(weight, Tensor) and weight.is_meta):
+        return
     try:
-        values = torch.as_tensor(0.0 if weight is None else weight, dtype=torch.float64)
+        values = torch.as_tensor(weight, dtype=torch.float64, device='cpu')
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{name} must hold a number a class, got {weight!r}') from error
     if not (values.isfinite() & (values >= 0)).all():
