@@ -133,14 +133,14 @@ def _reduce(loss, weight, reduction, avg_factor) -> Tensor:
 
 
 def mean_shift(shift: Tensor, count: Tensor) -> Tensor:
-    """How strong the augmentation is: the mean shift of the wrong classes' logits over the labelled pixels.
+    """Return how strong the augmentation is: the mean shift of the wrong classes' logits over the labeled pixels.
 
     Args:
         shift: (C, C), row y for label y.
         count: (C,) pixels of each class.
 
     Returns:
-        A scalar in units of logits; 0 if there is no labelled pixel.
+        A scalar in units of logits; 0 if there is no labeled pixel.
     """
     per_label = shift.detach().sum(1) / (len(shift) - 1)
     return (per_label * count).sum() / count.sum().clamp_min(1)

@@ -232,7 +232,7 @@ def _add_blocks(
 
 
 def _total_covariance(maps: Tensor, valid: Tensor, centre: Tensor, count: Tensor) -> Tensor:
-    """(1, A, A) covariance of all labelled pixels around their common mean."""
+    """(1, A, A) covariance of all labeled pixels around their common mean."""
     scatter = centre.new_zeros(len(centre), len(centre))
     for image, mask in zip(maps, valid, strict=True):
         for part, keep in zip(image.split(PIXELS_PER_PRODUCT, 1), mask.split(PIXELS_PER_PRODUCT), strict=True):

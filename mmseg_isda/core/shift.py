@@ -224,7 +224,7 @@ def _parts(weight: Tensor, num_classes: int) -> list[slice]:
 
 
 def add_shift(logits: Tensor | None, labels: Tensor, shift: Tensor, ignore_index: int = 255) -> Tensor:
-    r"""Add its row of the table to the logits of each labelled position; ignored ones get nothing.
+    r"""Add its row of the table to the logits of each labeled position; ignored ones get nothing.
 
     Args:
         logits: (N, C, *spatial), or None for zeros.

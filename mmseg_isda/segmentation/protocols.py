@@ -143,7 +143,7 @@ def _class_metric(evaluator: Mapping | Sequence[Mapping]) -> ConfigDict:
     if chosen is None or chosen.get('format_only'):
         names = ', '.join(type_name(metric.get('type')) for metric in metrics)
         raise OptionError(
-            f'--protocols needs test_evaluator = dict(type="IoUMetric") on labelled images, got {names}'
+            f'--protocols needs test_evaluator = dict(type="IoUMetric") on labeled images, got {names}'
             f'{" with format_only" if chosen else ""}'
         )
     kept = {key: chosen[key] for key in ('ignore_index', 'collect_device', 'output_dir') if key in chosen}
