@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.few_tasks import Task, tasks
 from mmseg_isda.core import ClassCovariance
+from mmseg_isda.core.cross_entropy import mean_margin
 from mmseg_isda.engine.subset import choose
 
 EPOCHS, BATCH, LEARNING_RATE = 60, 50, 0.1
@@ -70,14 +71,8 @@ def train(
         loss.backward()
         optimizer.step()
         schedule.step()
-    seen = dict(shift=float(shift), margin=float(margins(logits.detach(), target).mean()))
+    seen = dict(shift=float(shift), margin=float(mean_margin(logits, target, -1)))
     return nn.Sequential(body, classifier).eval(), seen
-
-
-def margins(logits: Tensor, target: Tensor) -> Tensor:
-    """(N,) label's logit less the largest other one."""
-    own = logits.gather(1, target[:, None])
-    return (own - logits.scatter(1, target[:, None], -torch.inf).amax(1, keepdim=True)).squeeze(1)
 
 
 def criterion(logits, features, target, weight, statistics, setting, progress) -> tuple[Tensor, Tensor]:
@@ -91,7 +86,7 @@ def criterion(logits, features, target, weight, statistics, setting, progress) -
         strength = setting['lambda_0']
         if setting['ratio']:  # lambda that shifts by a fraction of the margin, once there is one
             unit = statistics.shift(weight.detach(), 1.0)[target].sum() / (9 * len(target))
-            strength = float(setting['ratio'] * margins(logits.detach(), target).mean().clamp_min(0) / unit)
+            strength = float(setting['ratio'] * mean_margin(logits, target, -1).clamp_min(0) / unit)
         table = statistics.shift(weight, strength * progress)[target]
         logits, added = logits + table, table.detach().sum() / (9 * len(target))
     if setting['gamma']:
