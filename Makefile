@@ -23,7 +23,7 @@ help:
 	@echo 'make demo-semi             five labels a digit: four semi-supervised methods with and without ISDA (about 10 minutes)'
 	@echo 'make test                  set up, then run the linters and the quick tests; nothing is compiled'
 	@echo 'make test-all              also detection, the classic stack, the slow tests and the wheel'
-	@echo 'make benchmark             time and memory of the loss, with plots (about 20 minutes)'
+	@echo 'make benchmark             time and memory of the loss, with plots (20 to 45 minutes)'
 	@echo 'make gpu                   try on a GPU what the documents say, and measure it there (up to 8 minutes)'
 	@echo 'make docs                  write docs/api.md from the docstrings'
 	@echo 'make lint | format | clean'

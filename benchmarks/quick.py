@@ -1,4 +1,4 @@
-"""Runs the benchmarks whose tables stand in docs/performance.md, as `make benchmark`: about 20 minutes on two cores.
+"""Runs the benchmarks whose tables stand in docs/performance.md, as `make benchmark`: 20 to 45 minutes on two cores.
 
 python benchmarks/quick.py [--quick] [--out work_dirs/benchmarks] [--runs 5]
 """
@@ -13,12 +13,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 STEPS = ['cross entropy', 'ISDA', 'ISDA, fused head', 'ISDA full, fused head', 'fused cross entropy, fused head']
+R50 = ['pspnet_r50-2x256', 'deeplabv3_r50-2x256']
+LONG = ['--runs', '3']  # seconds a run
 # JSON file: script and what it is called with
 TABLES = {
     'head_cost': ['head_cost', '--cases', 'N2C19', 'N2C150'],
     'fused_loss': ['fused_loss'],
-    'train_step': ['train_step', '--cases', 'pspnet_r18-2x512', '--variants', *STEPS],
-    'train_step_r50': ['train_step', '--cases', 'pspnet_r50-2x256', 'deeplabv3_r50-2x256', '--variants', *STEPS[:3]],
+    'train_step': ['train_step', '--cases', 'pspnet_r18-2x512', '--variants', *STEPS, *LONG],
+    'train_step_r50': ['train_step', '--cases', *R50, '--variants', *STEPS[:3], *LONG],
     'growth': ['growth'],
     'classifier_head': ['head_cost', '--cases', 'resnet32', 'wrn-16-8', 'wrn-28-10', 'resnext29', 'resnet50'],
     'classifier_step': ['train_step', '--cases', 'resnet32'],
@@ -46,9 +48,9 @@ def command_of(name: str, *, trial: bool, runs: int, out: Path) -> list[str]:
     return [
         sys.executable,
         str(HERE / f'{script}.py'),
-        *arguments,
         '--runs',
         str(runs),
+        *arguments,
         '--json',
         str(out / f'{name}.json'),
     ]
@@ -58,7 +60,7 @@ def main() -> None:
     """Run all of them, then draw and write."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmarks'), help='folder of figures and pictures')
-    parser.add_argument('--runs', type=int, default=5, help='timed runs of each variant')
+    parser.add_argument('--runs', type=int, default=5, help='timed runs of each variant; three of a whole step')
     parser.add_argument('--quick', action='store_true', help='tiny sizes and one run, to try the benchmarks themselves')
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
