@@ -1,0 +1,145 @@
+"""How strong ISDA was and what came of it, over tasks: the plot and the table of docs/when-does-isda-help.md.
+
+    python -m benchmarks.advice 'digits, 10 labels=work_dirs/few_labels/digits.json#report 10' \\
+        'CamVid=work_dirs/camvid/sweep.json' --out docs/images/advice.png
+
+A task is TITLE=FILE: a JSON file of `benchmarks.few_labels`, with #STAGE LABELS, or the sweep.json of a sweep over
+lambda_0. The strength is the mean shift over the mean margin of the plain logits at the end of training; what came of
+it is the difference in the test score to cross entropy of the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_isda.commands.statistics import Difference, paired_difference
+
+LAST = 5  # entries of a log that make the end of training
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of ISDA on one task; shift and margin in logits, means over seeds.
+
+    Attributes:
+        name: the setting.
+        shift: mean shift of the wrong classes' logits.
+        margin: mean margin of the plain logits.
+        train: accuracy on the training images, in per cent.
+        difference: to cross entropy, in points of the test score.
+    """
+
+    name: str
+    shift: float
+    margin: float
+    train: float
+    difference: Difference
+
+
+def of_few_labels(path: Path, group: str) -> Iterator[Point]:
+    """Yield the settings of ISDA alone that ``benchmarks.few_labels`` ran, for one stage and number of labels."""
+    every = json.loads(path.read_text())
+    base = {int(seed): run['test'] for seed, run in every[f'{group} cross entropy'].items()}
+    for name, runs in every.items():
+        setting = name.removeprefix(f'{group} ')
+        if not name.startswith(f'{group} lambda_0') or 'smoothing' in setting or len(runs) < 2:
+            continue
+        shift, margin, train = (np.mean([run[key] for run in runs.values()]) for key in ('shift', 'margin', 'train'))
+        difference = paired_difference({int(seed): run['test'] for seed, run in runs.items()}, base)
+        if difference is not None:
+            yield Point(setting, float(shift), float(margin), float(train), difference)
+
+
+def of_sweep(path: Path) -> Iterator[Point]:
+    """Yield the variants of a sweep that are not its baseline."""
+    comparison = json.loads(path.read_text())
+    for variant in comparison['variants']:
+        if variant['difference'] is None:
+            continue
+        folders = [Path(run['folder']) for run in comparison['runs'] if run['variant'] == variant['name']]
+        ends = np.array([_end_of(folder) for folder in folders])
+        shift, margin, train = ends.mean(0).tolist()
+        yield Point(variant['name'], shift, margin, train, Difference(**variant['difference']))
+
+
+def _end_of(folder: Path) -> tuple[float, float, float]:
+    """Return shift, margin and training accuracy of the decode head, or the only head, at the end of a run."""
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    lines = [line for line in lines if 'loss' in line][-LAST:]
+
+    def mean(ending: str) -> float:
+        keys = [key for key in lines[-1] if key.endswith(ending) and not key.startswith('auxiliary')]
+        return float(np.mean([line[keys[0]] for line in lines])) if keys else float('nan')
+
+    return mean('isda_shift'), mean('isda_margin'), mean('acc_seg')
+
+
+def read_task(word: str) -> tuple[str, list[Point]]:
+    """Return the title and the points of ``TITLE=FILE`` or ``TITLE=FILE#STAGE LABELS``, the weakest first."""
+    title, _, place = word.partition('=')
+    path, _, group = place.partition('#')
+    points = of_few_labels(Path(path), group) if group else of_sweep(Path(path))
+    return title, sorted(points, key=lambda point: point.shift)
+
+
+def rows(tasks: dict[str, list[Point]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield '| Task | Setting | Shift | Margin | Shift / margin | Training accuracy, % | Difference | Seeds |'
+    yield '|---|---|---|---|---|---|---|---|'
+    for title, points in tasks.items():
+        for point in points:
+            found = point.difference
+            interval = '' if found.low is None else f' [{found.low:+.2f}, {found.high:+.2f}]'
+            ratio = point.shift / point.margin
+            yield (
+                f'| {title} | {point.name} | {point.shift:.2f} | {point.margin:.2f} | {ratio:.2f} | {point.train:.1f} '
+                f'| {found.mean:+.2f}{interval} | {found.pairs} |'
+            )
+
+
+def draw(tasks: dict[str, list[Point]], path: Path) -> None:
+    """Draw a panel a task: the difference with its 95 % interval over shift / margin."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.4), squeeze=False, layout='constrained')
+    for axis, (title, points) in zip(axes[0], tasks.items(), strict=True):
+        for kind, color in (('full', '#4477aa'), ('diagonal', '#ee7733')):
+            mine = [point for point in points if ('diagonal' in point.name) == (kind == 'diagonal')]
+            found = [point.difference for point in mine]
+            half = [0 if one.low is None else one.mean - one.low for one in found]
+            places = [point.shift / point.margin for point in mine]
+            axis.errorbar(
+                places, [one.mean for one in found], yerr=half, marker='o', capsize=3, color=color, label=kind
+            )
+        axis.axhline(0, color='black', linewidth=1, zorder=0)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel('shift / margin at the end')
+        axis.spines[['top', 'right']].set_visible(False)
+    axes[0][0].set_ylabel('difference to cross entropy, points')
+    axes[0][0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('tasks', nargs='+', metavar='TITLE=FILE')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/advice.png'), help='of the plot')
+    args = parser.parse_args()
+    tasks = dict(map(read_task, args.tasks))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(tasks, args.out)
+    print('\n'.join(rows(tasks)))
+
+
+if __name__ == '__main__':
+    main()
