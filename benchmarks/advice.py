@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.report.records import curve, read_scalars
 from mmseg_isda.commands.statistics import Difference, paired_difference
 
 LAST = 5  # entries of a log that make the end of training
@@ -68,17 +69,11 @@ def of_sweep(path: Path) -> Iterator[Point]:
         yield Point(variant['name'], shift, margin, train, Difference(**variant['difference']))
 
 
-def _end_of(folder: Path) -> tuple[float, float, float]:
+def _end_of(folder: Path) -> tuple[float, ...]:
     """Return shift, margin and training accuracy of the decode head, or the only head, at the end of a run."""
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    lines = [line for line in lines if 'loss' in line][-LAST:]
-
-    def mean(ending: str) -> float:
-        keys = [key for key in lines[-1] if key.endswith(ending) and not key.startswith('auxiliary')]
-        return float(np.mean([line[keys[0]] for line in lines])) if keys else float('nan')
-
-    return mean('isda_shift'), mean('isda_margin'), mean('acc_seg')
+    scalars = read_scalars(folder)
+    ends = ([value for _, value in curve(scalars, name)[-LAST:]] for name in ('isda_shift', 'isda_margin', 'acc_seg'))
+    return tuple(float(np.mean(values)) for values in ends)
 
 
 def read_task(word: str) -> tuple[str, list[Point]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_isda.analysis.runs import log_entries
 from mmseg_isda.commands.records import read_json
 from mmseg_isda.errors import MissingPathError, OptionError
 from mmseg_isda.files import check_file
@@ -97,20 +97,12 @@ def read_scalars(folder: Path) -> dict[str, Curve]:
     if not files:
         raise MissingPathError(f'{folder} has no log (*/vis_data/scalars.json): name the folder of a training')
     merged: dict[str, dict[int, float]] = {}
-    for row in _rows(files):
+    for row in log_entries(files):
         step = row.get('step')
         for key, value in row.items():
             if isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value):
                 merged.setdefault(key, {})[step] = float(value)
     return {key: sorted(points.items()) for key, points in merged.items()}
-
-
-def _rows(files: Iterable[Path]) -> Iterable[dict[str, Any]]:
-    for line in (line for path in files for line in path.read_text(encoding='utf-8', errors='replace').splitlines()):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:  # a run that was cut off while it wrote
-            continue
 
 
 def curve(scalars: Mapping[str, Curve], name: str) -> Curve:

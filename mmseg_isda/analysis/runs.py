@@ -143,7 +143,7 @@ def _without_seeds(node: Any) -> Any:
 
 def _read_run(path: Path) -> Run:
     validations: dict[int, dict[str, float]] = {}
-    for line in _lines(sorted(path.glob('*/vis_data/scalars.json'))):
+    for line in log_entries(sorted(path.glob('*/vis_data/scalars.json'))):
         if 'loss' not in line and isinstance(line.get('step'), int):
             metrics = {key: value for key, value in line.items() if key not in NOT_METRICS}
             validations.setdefault(line['step'], {}).update(metrics)
@@ -155,8 +155,8 @@ def _read_run(path: Path) -> Run:
     return Run(path, named[0].stem if named else path.name, cfg, validations)
 
 
-def _lines(logs: Iterable[Path]) -> Iterable[dict]:
-    """The entries of logs; a line that was cut off while it was written is left out."""
+def log_entries(logs: Iterable[Path]) -> Iterable[dict[str, Any]]:
+    """Yield the entries of logs; a line that was cut off while it was written is left out."""
     for line in (line for log in logs for line in log.read_text(encoding='utf-8', errors='replace').splitlines()):
         try:
             yield json.loads(line)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 pytest.importorskip('scipy')
+pytest.importorskip('mmengine')
 
 from benchmarks.advice import draw, read_task, rows
 
@@ -42,9 +43,9 @@ def test_a_sweep_tells_the_end_of_the_decode_head(tmp_path):
     folder = tmp_path / 'runs'
     (folder / 'time' / 'vis_data').mkdir(parents=True)
     lines = [
-        {'loss': 1.0, 'auxiliary_head.isda_shift': 9.0, 'decode_head.isda_shift': float(step),
+        {'step': index, 'loss': 1.0, 'auxiliary_head.isda_shift': 9.0, 'decode_head.isda_shift': shift,
          'decode_head.isda_margin': 4.0, 'decode.acc_seg': 80.0}
-        for step in (100, 1, 2, 3, 4, 5)
+        for index, shift in enumerate((100.0, 1.0, 2.0, 3.0, 4.0, 5.0))
     ]  # fmt: skip
     text = '\n'.join(json.dumps(line) for line in [*lines, {'mIoU': 40.0, 'step': 6}])
     (folder / 'time' / 'vis_data' / 'scalars.json').write_text(text)
