@@ -136,6 +136,8 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
         notes.append(f'No finite score: {"; ".join(diverged)}. The means are over the other seeds.')
     if len(choice['means']) > 1 and len(choice['seeds']) == 1:
         notes.append('One seed says nothing about the spread between runs, so no variant is called the best.')
+    if len(choice['means']) <= 2:  # a pair leaves nothing to choose
+        return notes
     if choice['best'] is not None and not choice['independent']:
         notes.append(
             f'The best of {len(choice["means"])} was chosen by the images and seeds that are reported, so its lead is '

@@ -147,10 +147,13 @@ def test_what_a_reader_must_know_is_said(sweep, tmp_path):
     """One seed names no best; a choice by the reported scores flatters; validation on the test images."""
     _, result, text = sweep('--set', 'lambda_0=.5,2')
     assert result['best'] is None and 'One seed' in text and '(best)' not in text
-    _, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    three, pair = ['--set', 'lambda_0=.5,2,4'], ['--set', 'lambda_0=.5,2']
+    _, result, text = sweep(*three, '--seeds', '0', '1')
     assert result['best'] and 'flattered' in text and 'has seen them' not in text
     same = write_config(tmp_path / 'same.py', test_dataloader=loader(5, 100))
-    assert 'has seen them' in sweep(of=(same,))[2]
+    elsewhere = ['--work-dir', str(tmp_path / 'elsewhere'), '--seeds', '0', '1']
+    assert 'has seen them' in sweep(*three, *elsewhere, of=(same,))[2]
+    assert 'Note' not in sweep(*pair, *elsewhere, of=(same,))[2]  # a pair leaves nothing to choose
 
 
 def test_the_search_is_a_sweep_of_lambda_0(sweep):
