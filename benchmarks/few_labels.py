@@ -36,7 +36,7 @@ FAMILIES: dict[str, list[dict]] = {
     'ISDA, diagonal': [dict(lambda_0=value, kind='diagonal') for value in (1.0, 2.5, 5.0)],
     'label smoothing': [dict(smoothing=value) for value in (0.1, 0.2, 0.3, 0.4)],
     'weight decay': [dict(decay=value) for value in (1e-3, 2.5e-3, 5e-3, 1e-2)],
-    'focal': [dict(gamma=value) for value in (0.5, 1.0)],
+    'focal': [dict(gamma=value) for value in (1.0, 2.0)],  # below 1 the derivative is infinite where p = 1
     'ISDA, full + smoothing': [
         dict(lambda_0=value, smoothing=smoothing) for value in (1.0, 2.5) for smoothing in (0.1, 0.3)
     ],
@@ -91,7 +91,7 @@ def criterion(logits, features, target, weight, statistics, setting, progress) -
         logits, added = logits + table, table.detach().sum() / (9 * len(target))
     if setting['gamma']:
         plain = F.cross_entropy(logits, target, reduction='none')
-        return ((1 - (-plain).exp()) ** setting['gamma'] * plain).mean(), added
+        return ((-torch.expm1(-plain)) ** setting['gamma'] * plain).mean(), added
     return F.cross_entropy(logits, target, label_smoothing=setting['smoothing']), added
 
 
