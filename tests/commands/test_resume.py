@@ -313,9 +313,13 @@ def test_train_py_killed_twice_goes_on(tmp_path):
         pipe = subprocess.PIPE
         return subprocess.Popen([*words, *more], cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True)
 
-    for step, kill in ((5, signal.SIGKILL), (15, signal.SIGINT)):
+    def newest() -> int:
+        return max((int(path.stem[5:]) for path in (tmp_path / 'work').glob('iter_*.pth')), default=0)
+
+    for kill in (signal.SIGKILL, signal.SIGINT):
+        goal = newest() + 5  # not before this run has written one itself: until then it imports
         run = start('work', '--resume')
-        while not any(int(path.stem[5:]) >= step for path in (tmp_path / 'work').glob('iter_*.pth')):
+        while newest() < goal:
             assert run.poll() is None, run.communicate()[1][-3000:]
             time.sleep(0.05)
         run.send_signal(kill)

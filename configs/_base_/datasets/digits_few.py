@@ -1,5 +1,5 @@
-# Ten labeled digits a class to train on, the other 798 of the same half of the images to test on; each seed of
-# tools/train.py draws its own. The other half (part='chosen' of `half`) is where settings were chosen:
+# Ten labeled digits a class to train on, the other 799 of the same half of the images to test on; each seed of
+# tools/train.py draws its own. The other half is for validation; settings were chosen there:
 # python -m benchmarks.few_labels choose
 data_preprocessor = dict(num_classes=10, mean=[77.8], std=[95.9], to_rgb=False)
 
@@ -23,13 +23,19 @@ train_dataloader = dict(
         pipeline=[dict(type='RandomCrop', crop_size=8, padding=1), dict(type='PackInputs')],
     ),
 )
-val_dataloader = dict(
+test_dataloader = dict(
     batch_size=400,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='SubsetDataset', part='rest', num_images=100, dataset=half, pipeline=[dict(type='PackInputs')]),
 )
-test_dataloader = val_dataloader
+val_dataloader = dict(
+    batch_size=400,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(half, part='chosen', pipeline=[dict(type='PackInputs')]),
+)
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator

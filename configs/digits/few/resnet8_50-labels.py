@@ -1,5 +1,4 @@
 _base_ = ['./resnet8_10-labels.py']
 
 train_dataloader = dict(dataset=dict(num_images=500))
-val_dataloader = dict(dataset=dict(num_images=500))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(num_images=500))
