@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.report.records import curve, read_scalars
+from demo.report.records import curve, read_scalars, read_settings
 from mmseg_isda.commands.statistics import Difference, paired_difference
 
 LAST = 5  # entries of a log that make the end of training
@@ -30,6 +30,7 @@ class Point:
 
     Attributes:
         name: the setting.
+        kind: ``'full'`` or ``'diagonal'``.
         shift: mean shift of the wrong classes' logits.
         margin: mean margin of the plain logits.
         train: accuracy on the training images, in per cent.
@@ -37,6 +38,7 @@ class Point:
     """
 
     name: str
+    kind: str
     shift: float
     margin: float
     train: float
@@ -49,12 +51,14 @@ def of_few_labels(path: Path, group: str) -> Iterator[Point]:
     base = {int(seed): run['test'] for seed, run in every[f'{group} cross entropy'].items()}
     for name, runs in every.items():
         setting = name.removeprefix(f'{group} ')
-        if not name.startswith(f'{group} lambda_0') or 'smoothing' in setting or len(runs) < 2:
+        others = ('smoothing', 'memory', 'decay', 'gamma')
+        if not name.startswith(f'{group} lambda_0') or any(other in setting for other in others) or len(runs) < 2:
             continue
         shift, margin, train = (np.mean([run[key] for run in runs.values()]) for key in ('shift', 'margin', 'train'))
         difference = paired_difference({int(seed): run['test'] for seed, run in runs.items()}, base)
         if difference is not None:
-            yield Point(setting, float(shift), float(margin), float(train), difference)
+            kind = 'diagonal' if 'diagonal' in setting else 'full'
+            yield Point(setting, kind, float(shift), float(margin), float(train), difference)
 
 
 def of_sweep(path: Path) -> Iterator[Point]:
@@ -66,7 +70,13 @@ def of_sweep(path: Path) -> Iterator[Point]:
         folders = [Path(run['folder']) for run in comparison['runs'] if run['variant'] == variant['name']]
         ends = np.array([_end_of(folder) for folder in folders])
         shift, margin, train = ends.mean(0).tolist()
-        yield Point(variant['name'], shift, margin, train, Difference(**variant['difference']))
+        yield Point(variant['name'], _kind_of(folders[0]), shift, margin, train, Difference(**variant['difference']))
+
+
+def _kind_of(folder: Path) -> str:
+    settings = read_settings(folder)
+    default = "'diagonal'" if "'ISDASegLoss'" in settings.values() else "'full'"
+    return next((value for key, value in settings.items() if key.endswith('.covariance')), default).strip("'")
 
 
 def _end_of(folder: Path) -> tuple[float, ...]:
@@ -81,7 +91,7 @@ def read_task(word: str) -> tuple[str, list[Point]]:
     title, _, place = word.partition('=')
     path, _, group = place.partition('#')
     points = of_few_labels(Path(path), group) if group else of_sweep(Path(path))
-    return title, sorted(points, key=lambda point: point.shift)
+    return title, sorted(points, key=lambda point: point.shift / point.margin)
 
 
 def rows(tasks: dict[str, list[Point]]) -> Iterator[str]:
@@ -109,7 +119,7 @@ def draw(tasks: dict[str, list[Point]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.4), squeeze=False, layout='constrained')
     for axis, (title, points) in zip(axes[0], tasks.items(), strict=True):
         for kind, color in (('full', '#4477aa'), ('diagonal', '#ee7733')):
-            mine = [point for point in points if ('diagonal' in point.name) == (kind == 'diagonal')]
+            mine = [point for point in points if point.kind == kind]
             found = [point.difference for point in mine]
             half = [0 if one.low is None else one.mean - one.low for one in found]
             places = [point.shift / point.margin for point in mine]
@@ -117,6 +127,7 @@ def draw(tasks: dict[str, list[Point]], path: Path) -> None:
                 places, [one.mean for one in found], yerr=half, marker='o', capsize=3, color=color, label=kind
             )
         axis.axhline(0, color='black', linewidth=1, zorder=0)
+        axis.set_xlim(left=0)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel('shift / margin at the end')
         axis.spines[['top', 'right']].set_visible(False)

@@ -49,6 +49,7 @@ def test_a_sweep_tells_the_end_of_the_decode_head(tmp_path):
     ]  # fmt: skip
     text = '\n'.join(json.dumps(line) for line in [*lines, {'mIoU': 40.0, 'step': 6}])
     (folder / 'time' / 'vis_data' / 'scalars.json').write_text(text)
+    (folder / 'config.py').write_text("model = dict(loss_decode=dict(type='ISDASegLoss'))")
     variants = [
         dict(name='plain', difference=None),
         dict(name='isda', difference=dict(mean=0.5, std=None, low=None, high=None, pairs=1)),
@@ -57,7 +58,8 @@ def test_a_sweep_tells_the_end_of_the_decode_head(tmp_path):
         json.dumps(dict(variants=variants, runs=[dict(variant='isda', folder=str(folder))]))
     )
     _, (point,) = read_task(f'scenes={tmp_path}/sweep.json')
-    assert (point.name, point.shift, point.margin, point.train) == ('isda', 3.0, 4.0, 80.0)
+    found = (point.name, point.kind, point.shift, point.margin, point.train)
+    assert found == ('isda', 'diagonal', 3.0, 4.0, 80.0)
 
 
 def test_table_and_plot(few, tmp_path):

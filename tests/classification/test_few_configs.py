@@ -16,11 +16,11 @@ pytest.importorskip('sklearn')
 FEW = Path(__file__).parents[2] / 'configs' / 'digits' / 'few'
 
 
-def _datasets(labels: int, seed: int):
+def _datasets(labels: int, seed: int, parts=('train', 'test')):
     cfg = Config.fromfile(FEW / f'resnet8_{labels}-labels.py')
     init_default_scope(cfg.default_scope)
     torch.manual_seed(seed)  # as the runner does before it builds them
-    return [DATASETS.build(cfg[name].dataset) for name in ('train_dataloader', 'val_dataloader')]
+    return [DATASETS.build(cfg[name].dataset) for name in [f'{part}_dataloader' for part in parts]]
 
 
 def _images(dataset) -> list[bytes]:
@@ -43,6 +43,8 @@ def test_seeds_differ_and_none_sees_the_images_that_settings_were_chosen_on():
     pixels = np.round((inputs.squeeze(1).numpy() * 6.0 + 4.9) * (255 / 16)).astype(np.uint8)
     chosen_on = {image.tobytes() for image in pixels}
     assert not chosen_on & {image for dataset in _datasets(10, seed=0) for image in _images(dataset)}
+    (validated,) = _datasets(10, 0, parts=['val'])
+    assert chosen_on == set(_images(validated))
 
 
 @pytest.mark.parametrize('labels', [10, 20, 50])
