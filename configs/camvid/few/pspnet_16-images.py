@@ -1,3 +1,4 @@
 _base_ = './pspnet_32-images.py'
 
 train_dataloader = dict(dataset=dict(num_images=16))
+val_dataloader = dict(dataset=dict(num_images=16))
