@@ -1,4 +1,8 @@
-"""ISDA written out in plain PyTorch, in any data type and on any device: the truth in float64, the yardstick below."""
+"""ISDA written out in plain PyTorch, in any data type and on any device: the truth in float64, the yardstick below.
+
+The classifier is the convolution or linear layer of a network, and its logits are up-sampled in their own data type:
+on a GPU these two alone err more than all that follows, in ISDA as in plain cross entropy.
+"""
 
 from __future__ import annotations
 
@@ -95,15 +99,14 @@ def literal(
     shift = STRENGTH / 2 * torch.einsum('yja,yab,yjb->yj', difference, sigma, difference)
     shift = torch.cat([shift, shift.new_zeros(IGNORED + 1 - len(shift), len(weight))])  # nothing where ignored
     dtype = logits_dtype or weight.dtype
-    logits = torch.einsum('na...,ca->nc...', x.to(dtype), weight.to(dtype))
-    logits = (logits + bias.to(dtype).view(1, -1, *[1] * (x.dim() - 2))).to(wide)
+    kernel = weight.view(*weight.shape, *[1] * (x.dim() - 2))
+    logits = (F.linear if x.dim() == 2 else F.conv2d)(x.to(dtype), kernel.to(dtype), bias.to(dtype))
     labels = problem.labels[1]
-    if x.dim() == 4 and augment_at == 'feature':
-        logits = upsampled(logits + shift[small[1]].movedim(-1, 1), labels)
-    else:
-        logits = logits if x.dim() == 2 else upsampled(logits, labels)
-        logits = logits + shift[labels].movedim(-1, 1)
-    loss = F.cross_entropy(logits, labels, ignore_index=IGNORED)
+    added = shift[small[1] if augment_at == 'feature' else labels].movedim(-1, 1)
+    if x.dim() == 4:
+        logits = upsampled(logits, labels)
+        added = upsampled(added, labels) if augment_at == 'feature' else added
+    loss = F.cross_entropy(logits.to(wide) + added, labels, ignore_index=IGNORED)
     return results(loss, x, weight, bias)
 
 
@@ -114,10 +117,10 @@ def results(loss: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> dic
     return {'loss': loss.detach()} | {name: grad.double() / SCALE for name, grad in zip(names, grads, strict=True)}
 
 
-def error(found: dict[str, Tensor], truth: dict[str, Tensor]) -> float:
-    """Return the largest difference, relative to the largest number of each tensor."""
-    errors = []
+def errors(found: dict[str, Tensor], truth: dict[str, Tensor]) -> dict[str, float]:
+    """Return the largest difference in each tensor, relative to its largest number."""
+    largest = {}
     for name, expected in truth.items():
         actual = found[name].detach().to('cpu', torch.float64).view_as(expected)
-        errors.append(float((actual - expected).abs().max() / expected.abs().max()))
-    return max(errors)
+        largest[name] = float((actual - expected).abs().max() / expected.abs().max())
+    return largest

@@ -48,7 +48,7 @@ CHANGES = {
     'an order of the batch': lambda logits: logits[[1, 0]],
     'a flip': lambda logits: F.interpolate(logits.flip(3), scale_factor=2, mode='bilinear'),
     'rows for columns': lambda logits: logits.transpose(2, 3),
-    'a second classifier': lambda logits: nn.Conv2d(5, 5, 1)(logits),
+    'a second classifier': lambda logits: nn.Conv2d(5, 5, 1, device=logits.device)(logits),
     'a branch that is added': lambda logits: logits + logits.mean(1, keepdim=True),
     'a value in place': lambda logits: logits.mul_(2),
 }
