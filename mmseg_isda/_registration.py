@@ -18,20 +18,11 @@ from warnings import warn
 
 
 def register_on_import(plugin: str, *, hosts: Sequence[str]) -> None:
-    """Import a plugin now if one of its hosts has been imported, else right after the first that will be.
-
-    Args:
-        plugin: module of this project.
-        hosts: modules of a toolkit whose registries the plugin adds to.
-    """
-    if any(map(_is_ready, hosts)):
+    """Import a plugin now if one of its hosts has been imported, else right after the first that will be."""
+    if any(host in sys.modules and not _is_importing(host) for host in hosts):
         _import_plugin(plugin, hosts)
     else:
         sys.meta_path.insert(0, _Watcher(plugin, hosts))
-
-
-def _is_ready(name: str) -> bool:
-    return name in sys.modules and not _is_importing(name)
 
 
 def _is_importing(name: str) -> bool:
@@ -52,12 +43,12 @@ def _import_plugin(plugin: str, hosts: Sequence[str]) -> None:
         )
 
 
-class _Watcher(MetaPathFinder):
-    """Wrap the loader of each host."""
+class _Watcher(MetaPathFinder, Loader):
+    """Load each host as its own loader does, and the plugin after it."""
 
     def __init__(self, plugin: str, hosts: Sequence[str]) -> None:
         self.plugin, self.hosts = plugin, hosts
-        self._is_asking = False
+        self._is_asking, self._loaders = False, {}
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         if fullname not in self.hosts or self._is_asking:
@@ -68,21 +59,14 @@ class _Watcher(MetaPathFinder):
         finally:
             self._is_asking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _LoaderWithPlugin(spec.loader, self.plugin, self.hosts)
+            self._loaders[fullname], spec.loader = spec.loader, self
         return spec
 
-
-class _LoaderWithPlugin(Loader):
-    """Load a host as its own loader does, and the plugin after it."""
-
-    def __init__(self, loader: Loader, plugin: str, hosts: Sequence[str]) -> None:
-        self.loader, self.plugin, self.hosts = loader, plugin, hosts
-
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
+        return self._loaders[spec.name].create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         # From here on the module is as if nobody had looked.
-        module.__loader__ = module.__spec__.loader = self.loader
-        self.loader.exec_module(module)
+        module.__loader__ = module.__spec__.loader = self._loaders[module.__name__]
+        module.__loader__.exec_module(module)
         _import_plugin(self.plugin, [host for host in self.hosts if host != module.__name__])

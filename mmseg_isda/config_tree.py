@@ -57,11 +57,7 @@ def set_pipeline(cfg: Any, pipeline: list) -> None:
 
 
 def wrap_for_tta(cfg: Any) -> None:
-    """Wrap the model by the config's ``tta_model``, or by the usual one of its toolkit.
-
-    Raises:
-        OptionError: if there is neither.
-    """
+    """Wrap the model by the config's ``tta_model``, or by the usual one of its toolkit."""
     wrapper = cfg.get('tta_model') or dict(type=toolkit_of(cfg).tta_model)
     if wrapper['type'] is None:
         raise OptionError(f'the config has no tta_model, and {toolkit_of(cfg).title} has no usual one')

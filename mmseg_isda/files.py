@@ -30,11 +30,7 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def check_file(path: str | os.PathLike, what: str, hint: str = '') -> Path:
-    """Return ``path`` if it is a file.
-
-    Raises:
-        MissingPathError: if it is not; where a file beside it has nearly the same name, the message names it.
-    """
+    """Return ``path`` if it is a file; else the error names one beside it that is called alike, or gives the hint."""
     path = Path(path).expanduser()
     if path.is_file():
         return path
@@ -58,10 +54,8 @@ def temporary_beside(target: Path) -> Iterator[Path]:
     """Yield the name of a new file in the folder of ``target``, which is made; the file is gone afterwards.
 
     Write it, then :func:`move_into_place`: an interrupted run leaves no half a file under the final name. The name is
-    random, as process ids are not unique where several containers or machines share a volume.
-
-    Raises:
-        OptionError: if the folder or the file cannot be written.
+    random, as process ids are not unique where several containers or machines share a volume. OptionError says what
+    cannot be written.
     """
     temporary = target.with_name(f'.{target.name}.{secrets.token_hex(8)}.tmp')
     try:
@@ -78,11 +72,7 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(content: bytes, target: Path) -> None:
-    """Write a file that replaces an older one once it is whole.
-
-    Raises:
-        OptionError: if it cannot be written; the older one is as it was.
-    """
+    """Write a file that replaces an older one once it is whole."""
     with temporary_beside(target) as temporary:
         temporary.write_bytes(content)
         move_into_place(temporary, target, force=True)
@@ -98,11 +88,7 @@ def save_tensors(content: dict, path: Path) -> None:
 
 
 def move_into_place(temporary: Path, target: Path, force: bool) -> None:
-    """Rename a finished file, once it is on the disk.
-
-    Raises:
-        ExistingPathError: if ``target`` exists and ``force`` is not given.
-    """
+    """Rename a finished file, once it is on the disk; ExistingPathError if ``target`` exists, unless ``force``."""
     refuse_replacing(target, force)
     with temporary.open('rb+') as file:
         os.fsync(file.fileno())
@@ -135,26 +121,15 @@ def sha256_of(path: Path) -> str:
 
 
 class MemoryBudget:
-    """Memory that the content of a file may take once unpacked: 256 MiB and a hundred times its size.
-
-    Args:
-        source: names the file in the error.
-        packed: its size in bytes; of a folder, what has been read of it.
-    """
-
-    floor = 256 << 20
+    """Memory that a source of ``packed`` bytes may take once unpacked: 256 MiB and a hundred times its size."""
 
     def __init__(self, source: str | os.PathLike, packed: int = 0) -> None:
         self.source, self.packed, self.taken = source, packed, 0
 
     def take(self, size: int) -> None:
-        """Count ``size`` more bytes, before they are unpacked.
-
-        Raises:
-            OptionError: if that is too much.
-        """
+        """Count ``size`` more bytes, before they are unpacked; OptionError if that is too much."""
         self.taken += size
-        limit = self.floor + 100 * self.packed
+        limit = (256 << 20) + 100 * self.packed
         if self.taken > limit:
             raise OptionError(
                 f'{self.source} ({self.packed:,} bytes) unpacks to over {limit:,} bytes, as a decompression bomb does'
@@ -164,12 +139,8 @@ class MemoryBudget:
 def read_class_weight(path: str | os.PathLike) -> list[float]:
     """Return the weights of the classes from a file of numbers; no code of it is run.
 
-    Args:
-        path: a list in a ``.json``, ``.yaml`` or ``.yml`` file, or a one-dimensional array in an ``.npy`` file.
-
-    Raises:
-        MissingPathError: if there is no such file.
-        OptionError: if it is of another kind, such as a pickle, or holds anything but finite numbers from 0.
+    It is a list in a ``.json``, ``.yaml`` or ``.yml`` file, or a one-dimensional array in an ``.npy`` file. OptionError
+    if it is of another kind, such as a pickle, or holds anything but finite numbers from 0.
     """
     path = check_file(path, 'class_weight file')
     try:

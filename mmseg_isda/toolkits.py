@@ -9,29 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Toolkit:
-    """One OpenMMLab toolkit.
+    """One OpenMMLab toolkit; ``None`` is what it has not."""
 
-    Attributes:
-        package: import package, which is also its ``default_scope`` in a config.
-        title: how messages call it.
-        plugin: module of this project that registers losses, data sets and heads in it.
-        metric: validation metric that its users compare by, if there is a usual one.
-        protocols: module that scores a checkpoint at the paper's three protocols, if it has such.
-        hold_out: module that keeps training images back for validation, if it has such.
-        tta_model: wrapper of the model for test-time augmentation, if it has such.
-        show_hook: settings of the hook that paints predictions, if it has such.
-        show_folder: setting of that hook for the folder; ``None`` where it is the visualizer's ``save_dir``.
-    """
-
-    package: str
-    title: str
-    plugin: str
-    metric: str | None = None
-    tta_model: str | None = None
-    show_hook: Mapping[str, Any] | None = None
-    show_folder: str | None = None
-    protocols: str | None = None
-    hold_out: str | None = None
+    package: str  # import package, which is also its default_scope in a config
+    title: str  # how messages call it
+    plugin: str  # module of this project that registers losses, data sets and heads in it
+    metric: str | None = None  # validation metric that its users compare by
+    tta_model: str | None = None  # wrapper of the model for test-time augmentation
+    show_hook: Mapping[str, Any] | None = None  # settings of the hook that paints predictions
+    show_folder: str | None = None  # setting of that hook for the folder; None: it is the visualizer's save_dir
+    protocols: str | None = None  # module that scores a checkpoint at the paper's three protocols
+    hold_out: str | None = None  # module that keeps training images back for validation
 
 
 MMSEG = Toolkit(

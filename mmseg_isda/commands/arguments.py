@@ -37,15 +37,7 @@ def export_rank(args: Namespace) -> None:
 
 
 def parse_options(words: Iterable[str], option: str = '--cfg-options') -> dict[str, Any]:
-    """Return the settings of ``--cfg-options`` with their values read as MMEngine reads them.
-
-    Args:
-        words: ``KEY=VALUE`` each.
-        option: how messages call the option.
-
-    Raises:
-        OptionError: if a word has no ``=`` or no key, or its brackets do not match.
-    """
+    """Return the settings in ``KEY=VALUE`` words, their values read as MMEngine does; ``option`` is named in errors."""
     from mmengine.config import DictAction
 
     found: dict[str, Any] = {}

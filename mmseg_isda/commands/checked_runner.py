@@ -53,12 +53,7 @@ def _check_transforms(pipeline: Any, labels: LabelRange | None) -> None:
 
 @dataclass(frozen=True)
 class LabelRange:
-    """Values that the heads of a segmentation network take.
-
-    Attributes:
-        num_classes: labels are below this number,
-        ignored: or one of these.
-    """
+    """Values that the heads of a segmentation network take: below ``num_classes``, or ignored."""
 
     num_classes: int
     ignored: frozenset[int]
@@ -66,9 +61,7 @@ class LabelRange:
     @classmethod
     def of(cls, model: nn.Module) -> LabelRange | None:
         """Return the range of a model; ``None`` if it has no heads of segmentation."""
-        heads = [
-            module for module in model.modules() if hasattr(module, 'num_classes') and hasattr(module, 'ignore_index')
-        ]
+        heads = [part for part in model.modules() if hasattr(part, 'num_classes') and hasattr(part, 'ignore_index')]
         if not heads:
             return None
         # A head of one class decides between 0 and 1.
@@ -76,10 +69,9 @@ class LabelRange:
 
     def first_outside(self, label: np.ndarray) -> int | None:
         """Return a value that is neither a class nor ignored, if there is one."""
-        outside = label >= self.num_classes
-        for value in self.ignored:
-            outside &= label != value
-        return int(label[outside][0]) if outside.any() else None
+        values = label[label >= self.num_classes]
+        outside = values[~np.isin(values, [*self.ignored])]
+        return int(outside[0]) if len(outside) else None
 
 
 class CheckedTransform:
@@ -89,11 +81,7 @@ class CheckedTransform:
         self.transform, self.labels = transform, labels
 
     def __call__(self, results: dict) -> dict | None:
-        """Run the transform.
-
-        Raises:
-            DataError: naming the file.
-        """
+        """Run the transform; DataError names the file."""
         is_label = 'Annotation' in type(self.transform).__name__ and bool(results.get('seg_map_path'))
         path = results.get('seg_map_path' if is_label else 'img_path')
         try:
@@ -105,8 +93,8 @@ class CheckedTransform:
         except UserError:
             raise
         except Exception as error:
-            what = 'label' if is_label else 'image'
-            raise DataError(f'{what} {path} cannot be read ({type(error).__name__}: {first_line(error)})') from error
+            what, reason = 'label' if is_label else 'image', f'{type(error).__name__}: {first_line(error)}'
+            raise DataError(f'{what} {path} cannot be read ({reason})') from error
         return loaded
 
     def __getattr__(self, name: str) -> Any:
@@ -119,23 +107,13 @@ class CheckedTransform:
 
 
 def check_label(loaded: Mapping[str, Any], path: str, labels: LabelRange | None) -> None:
-    """Check a label as it is loaded.
-
-    Args:
-        loaded: with ``gt_seg_map`` and the size of the image, ``ori_shape``.
-        path: the file, for messages.
-        labels: values that are allowed.
-
-    Raises:
-        DataError: if it has channels, another size than its image, or values of no class.
-    """
+    """Raise DataError for a label that has channels, another size than its image, or values of no class."""
     label, size = loaded.get('gt_seg_map'), loaded.get('ori_shape')
     if label is None:
         return
     if label.ndim != 2:
-        raise DataError(
-            f'label {path} has {label.shape[-1]} channels: store class numbers in a one-channel PNG, not colors'
-        )
+        advice = 'store class numbers in a one-channel PNG, not colors'
+        raise DataError(f'label {path} has {label.shape[-1]} channels: {advice}')
     if size is not None and label.shape != tuple(size[:2]):
         raise DataError(f'label {path} is {label.shape[0]}x{label.shape[1]}, but its image {size[0]}x{size[1]} pixels')
     value = _wide_value(path) if labels else None

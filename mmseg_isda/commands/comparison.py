@@ -15,23 +15,14 @@ from .statistics import best_of, paired_difference, summarize
 
 @dataclass(frozen=True)
 class Scoring:
-    """How the runs of a sweep are scored and compared.
-
-    Attributes:
-        metric: name of the score.
-        lower_is_better: whether the best score is the smallest.
-        last: a validation score is the mean over this many last validations.
-        test: report the scores of the test images; the choice is always by the validation.
-        baseline: name of the variant that the others are compared with.
-        same_images: whether the test images are those of the validation.
-    """
+    """How the runs of a sweep are scored and compared."""
 
     metric: str
     lower_is_better: bool
-    last: int
-    test: bool
-    baseline: str
-    same_images: bool
+    last: int  # a validation score is the mean over this many last validations
+    test: bool  # report the scores of the test images; the choice is always by the validation
+    baseline: str  # name of the variant that the others are compared with
+    same_images: bool  # whether the test images are those of the validation
 
     def validation(self, outcome: Outcome) -> float:
         """Return the score to choose by; NaN for a run that failed."""
@@ -39,24 +30,16 @@ class Scoring:
 
     def reported(self, outcome: Outcome) -> float:
         """Return the score to report; NaN for a run that failed."""
-        if not self.test or not outcome.record:
-            return self.validation(outcome)
-        return score_of(outcome.record, self.metric, test=True)
+        is_tested = self.test and outcome.record
+        return score_of(outcome.record, self.metric, test=True) if is_tested else self.validation(outcome)
 
 
 def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> dict[str, Any]:
     """Choose the variant with the best mean validation score.
 
-    A variant with a run that failed or diverged is not chosen, and nobody is where there is a single seed.
-
-    Args:
-        outcomes: runs to choose by, each variant with the same seeds.
-        scoring: see there.
-        separate: whether the choice is made by seeds that are not reported; the baseline is then no candidate.
-
-    Returns:
-        ``best``: name or ``None``; ``seeds``; ``means``: mean validation score by name; ``independent``: whether the
-        reported scores had no part in the choice.
+    A variant with a run that failed or diverged is not chosen, and nobody is where there is a single seed. ``separate``
+    says that the seeds are not those of the report; the baseline is then no candidate. The result is the entry
+    ``choice`` of the JSON file.
     """
     seeds = sorted({outcome.run.seed for outcome in outcomes})
     scores: dict[str, list[float]] = {}
@@ -72,15 +55,10 @@ def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> 
 def compare(
     outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scoring, others: Sequence[Outcome] = ()
 ) -> dict[str, Any]:
-    """Return the comparison, as it is written to ``sweep.json``; :mod:`.sweep` lists its entries.
+    """Return the comparison, as it is written to ``sweep.json``; :func:`.sweep.sweep` lists its entries.
 
-    Args:
-        outcomes: runs to report.
-        choice: of :func:`choose`.
-        scoring: see there.
-        others: runs to list that have a part in the choice alone.
+    ``outcomes`` are reported; ``others`` have a part in the choice alone.
     """
-    everything = [*others, *outcomes]
     scores: dict[str, dict[int, float]] = {}
     variants: dict[str, Variant] = {}
     for outcome in outcomes:
@@ -96,15 +74,14 @@ def compare(
         'best': choice['best'],
         'choice': dict(choice),
         'variants': [_entry(variant, scores[name], scores, scoring.baseline) for name, variant in variants.items()],
-        'runs': [_run_entry(outcome, scoring) for outcome in everything],
-        'notes': _notes(everything, choice, scoring),
+        'runs': [_run_entry(outcome, scoring) for outcome in (*others, *outcomes)],
+        'notes': _notes([*others, *outcomes], choice, scoring),
     }
 
 
 def _entry(variant: Variant, scores: Mapping[int, float], every: Mapping[str, Any], baseline: str) -> dict[str, Any]:
     done = {seed: score for seed, score in scores.items() if math.isfinite(score)}
-    other = every.get(baseline, {})
-    difference = paired_difference(scores, other) if variant.name != baseline else None
+    difference = paired_difference(scores, every.get(baseline, {})) if variant.name != baseline else None
     return {
         'name': variant.name,
         'config': variant.config,
@@ -161,8 +138,8 @@ def table(comparison: Mapping[str, Any]) -> str:
     for entry in comparison['variants']:
         mark = ' (best)' if entry['name'] == comparison['best'] else ''
         mark += ' (baseline)' if entry['name'] == comparison['baseline'] else ''
-        rows.append([entry['name'] + mark, _number(entry['mean']), _number(entry['std']), str(entry['runs'])])
-        rows[-1] += _difference_cells(entry['difference'] or {})
+        cells = [entry['name'] + mark, _number(entry['mean']), _number(entry['std']), str(entry['runs'])]
+        rows.append([*cells, *_difference_cells(entry['difference'])])
     lines = _aligned(rows)
     if choice['best'] is not None and choice['independent']:
         means = ', '.join(f'{name}: {_number(mean)}' for name, mean in choice['means'].items())
@@ -171,11 +148,10 @@ def table(comparison: Mapping[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def _difference_cells(difference: Mapping[str, Any]) -> list[str]:
-    if not difference:
+def _difference_cells(difference: Mapping[str, Any] | None) -> list[str]:
+    if difference is None:
         return ['', '', '']
-    low, high = difference['low'], difference['high']
-    interval = '-' if low is None else f'{low:+.4f} to {high:+.4f}'
+    interval = '-' if difference['low'] is None else f'{difference["low"]:+.4f} to {difference["high"]:+.4f}'
     return [f'{difference["mean"]:+.4f}', interval, str(difference['pairs'])]
 
 

@@ -67,15 +67,7 @@ def shipped_names() -> list[str]:
 
 
 def find_config(name: str | os.PathLike) -> Path:
-    """Return the file of a config.
-
-    Args:
-        name: a file, or a shipped name with or without its folder.
-
-    Raises:
-        MissingPathError: if there is neither, naming what is called alike.
-        OptionError: if the name fits several shipped configs.
-    """
+    """Return the file of a config: a file, or a shipped name with or without its folder."""
     path = Path(name).expanduser()
     if path.is_file():
         return path
@@ -97,10 +89,6 @@ def base_files(path: Path, below: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Yield a config file and all files that it builds on, each once for every file that names it.
 
     Bases of another package (``mmdet::...``) are left out, and so are those of files that are no Python.
-
-    Raises:
-        OptionError: if a file builds on itself or cannot be read.
-        MissingPathError: if a base is missing.
     """
     path = path.absolute()
     if path in below:
@@ -135,12 +123,7 @@ def direct_bases(path: Path) -> list[str]:
 def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) -> list[Path]:
     """Copy a shipped config, its bases and the lists of images that it names, at the same places below ``folder``.
 
-    Returns:
-        The files that were written, the config first.
-
-    Raises:
-        MissingPathError: if there is no such config.
-        ExistingPathError: if a file that differs is there already, unless ``force``.
+    Returns the files that were written, the config first. A file that differs stays, unless ``force``.
     """
     from .preflight import check_folder
 

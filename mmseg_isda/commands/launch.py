@@ -29,23 +29,16 @@ from .preflight import check_data, check_settings
 from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
-LAUNCHERS = ('none', *LAUNCHER_RANKS)
 
 
 # --- the config ------------------------------------------------------------------------------------------------------
 
 
-def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Set the folder of logs and checkpoints: the option, else the config's, else ``./work_dirs/<config name>``."""
-    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(cfg.filename).stem)
-
-
 def add_isda_hook(cfg: Config) -> str | None:
     """Add ISDAHook to ``default_hooks`` where the model has an ISDA loss and no hook of the config is an ISDAHook."""
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    if any(isinstance(hook, Mapping) and type_name(hook.get('type')) == 'ISDAHook' for hook in hooks):
-        return None
-    if not uses_isda(cfg):
+    has_hook = any(isinstance(hook, Mapping) and type_name(hook.get('type')) == 'ISDAHook' for hook in hooks)
+    if has_hook or not uses_isda(cfg):
         return None
     cfg.default_hooks = ConfigDict(cfg.get('default_hooks') or {}, isda=dict(type='ISDAHook', _scope_='mmengine'))
     return "The model uses an ISDA loss: isda=dict(type='ISDAHook') was added to default_hooks."
@@ -65,13 +58,7 @@ def replace_sync_bn(cfg: Config) -> str | None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> str | None:
-    """Set the launcher; without an accelerator, the processes talk through gloo.
-
-    Raises:
-        OptionError: if the launcher's environment variables are missing.
-    """
-    if launcher not in LAUNCHERS:
-        raise OptionError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+    """Set the launcher; without an accelerator, the processes talk through gloo."""
     cfg.launcher = launcher
     if launcher == 'none':
         return None
@@ -84,17 +71,11 @@ def set_launcher(cfg: Config, launcher: str) -> str | None:
         )
     if get_device() != 'cpu':
         return None
-    env = ConfigDict(cfg.get('env_cfg') or {})
-    env.dist_cfg = ConfigDict(env.get('dist_cfg') or {}, backend='gloo')
-    cfg.env_cfg = env
+    env, unused = cfg.get('env_cfg') or {}, cfg.get('find_unused_parameters', False)
+    cfg.env_cfg = dict(env, dist_cfg=dict(env.get('dist_cfg') or {}, backend='gloo'))
     # The host's default wrapper names a CUDA device; without one, device_ids must be None.
-    wrapper = ConfigDict(
-        type='MMDistributedDataParallel',
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-    wrapper.update(cfg.get('model_wrapper_cfg') or {})
-    cfg.model_wrapper_cfg = ConfigDict(wrapper, device_ids=None)
+    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=unused)
+    cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
     return "env_cfg.dist_cfg.backend was set to 'gloo': there is no CUDA device."
 
 
@@ -115,13 +96,8 @@ def join_cpu_processes(cfg: Config) -> None:
 
 
 def set_amp(cfg: Config) -> None:
-    """Turn on mixed precision with dynamic loss scaling.
-
-    Raises:
-        OptionError: if the optimizer wrapper is another one than ``OptimWrapper``, or there is no accelerator.
-    """
-    wrapper = cfg.get('optim_wrapper') or ConfigDict()
-    kind = type_name(wrapper.get('type', 'OptimWrapper'))
+    """Turn on mixed precision with dynamic loss scaling."""
+    kind = type_name((cfg.get('optim_wrapper') or {}).get('type', 'OptimWrapper'))
     if get_device() == 'cpu':
         raise OptionError('--amp: AmpOptimWrapper of MMEngine needs a CUDA device, and there is none; leave --amp out')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
@@ -139,21 +115,9 @@ def prepare_training(
     launcher: str = 'none',
     seed: int | None = None,
 ) -> tuple[Config, list[str]]:
-    """Return the config of a training, checked as far as it can be before :func:`claim_work_dir` and building.
+    """Return the config of a training and the notes for the log, from what the command line has.
 
-    Args:
-        config: config file of MMSegmentation, MMPretrain or MMDetection, or the name of a shipped one.
-        work_dir: folder of logs and checkpoints.
-        amp: mixed precision.
-        options: ``--cfg-options``.
-        launcher: one of ``LAUNCHERS``.
-        seed: seed of everything random.
-
-    Returns:
-        The config and the notes for the log.
-
-    Raises:
-        UserError: for anything that the user can mend.
+    It is checked as far as it can be before :func:`claim_work_dir` and building.
     """
     cfg, notes = prepare_config(config, work_dir, options, launcher)
     if amp:
@@ -179,7 +143,7 @@ def prepare_config(
     """Do what training and testing have in common; return the config and the notes for the log."""
     cfg = load_config(config, options)
     import_plugin(cfg)
-    set_work_dir(cfg, work_dir)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('.', 'work_dirs', Path(cfg.filename).stem)
     guard_files(cfg)
     return cfg, [note for note in (set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)) if note]
 

@@ -21,16 +21,7 @@ from .options import READ_BY_RUNNER, check_options
 
 
 def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config and merge ``--cfg-options`` into it.
-
-    Args:
-        name: config file, or the name of a shipped config.
-        options: keys and their values.
-
-    Raises:
-        MissingPathError: if the file, or one that it builds on, is missing.
-        OptionError: if the file is no config, or an option names no place in the config.
-    """
+    """Read a config, by its file or its shipped name, and merge ``--cfg-options`` into it."""
     path = find_config(name)
     files = [str(file) for file in base_files(path)]
     try:
@@ -53,11 +44,7 @@ def _missing_toolkit(error: BaseException | None) -> Toolkit | None:
 
 
 def import_plugin(cfg: Config) -> None:
-    """Import the part of this package that registers losses, data sets and heads in the config's toolkit.
-
-    Raises:
-        OptionError: if the toolkit is not installed or cannot be imported.
-    """
+    """Import the part of this package that registers losses, data sets and heads in the config's toolkit."""
     toolkit, scope = toolkit_of(cfg), cfg.get('default_scope') or MMSEG.package
     if find_spec(toolkit.package) is None:
         raise OptionError(f'{cfg.filename} is a config of {toolkit.title}, which is not installed')
@@ -88,11 +75,7 @@ def uses_isda(cfg: Config) -> bool:
 
 
 def set_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Merge ``--cfg-options`` into a config; an option of the ISDA losses, such as ``lambda_0``, goes into all of them.
-
-    Raises:
-        OptionError: if an option names no place in the config.
-    """
+    """Merge ``--cfg-options`` into a config; one of the ISDA losses, such as ``lambda_0``, is set in all of them."""
     dotted = {key: value for key, value in options.items() if '.' in key}
     check_options(cfg, dotted)
     cfg.merge_from_dict(dotted)

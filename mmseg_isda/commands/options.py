@@ -28,14 +28,7 @@ def check_options(cfg: Config, options: Mapping[str, Any], others: Iterable[str]
 
     A key may add a setting where its parent exists. Where the parent is missing too, it is most likely misspelt. At the
     top of a config, a key that no runner reads is a variable of the file, which has been filled in where it is used.
-
-    Args:
-        cfg: the config as its file has it.
-        options: dotted keys and their values.
-        others: names beside those of the config that may have been meant.
-
-    Raises:
-        OptionError: naming the key, the part that is not there and the nearest names that are.
+    ``others`` are names beside those of the config that may have been meant.
     """
     tree = cfg.to_dict()
     for key in options:
@@ -62,16 +55,16 @@ def _check_option(tree: Any, key: str, others: set[str]) -> None:
         if found:
             (tree,) = found
         elif isinstance(tree, Mapping):
-            return _check_new_setting(tree, parts, depth, others)
+            _check_new_setting(tree, parts, depth, others)
+            return
         elif isinstance(tree, (list, tuple)):
             raise OptionError(
                 f'--cfg-options {key}: {above} is a list of {len(tree)}, so {part!r} must be 0 to {len(tree) - 1}'
             )
         elif tree is None:
-            return None
+            return
         else:
             raise OptionError(f'--cfg-options {key}: {above} is the value {tree!r} and has no settings below it')
-    return None
 
 
 def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int, others: set[str]) -> None:
@@ -85,9 +78,7 @@ def _check_new_setting(tree: Mapping, parts: Sequence[str], depth: int, others: 
     near = difflib.get_close_matches(part, names, n=3)
     above = '.'.join(parts[:depth])
     prefix = f'{above}.' if above else ''
-    known = (
-        'did you mean ' + ' or '.join(f'{prefix}{name}' for name in near) + '?'
-        if near
-        else (f'{above} has: {", ".join(sorted(names))}' if above else 'no runner reads a setting of that name')
-    )
+    known = f'{above} has: {", ".join(sorted(names))}' if above else 'no runner reads a setting of that name'
+    if near:
+        known = f'did you mean {" or ".join(prefix + name for name in near)}?'
     raise OptionError(f'--cfg-options {".".join(parts)}: there is no {prefix}{part} in the config; {known}')

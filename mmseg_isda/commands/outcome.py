@@ -87,16 +87,15 @@ def explain(error: BaseException) -> UserError | None:
     raised_by_us |= Path(last.filename).is_relative_to(PACKAGE) and (last.line or '').startswith('raise')
     if raised_by_us and isinstance(error, ValueError | TypeError | RuntimeError):
         return OptionError(text)
-    if any(map(_is_building, frames)) or 'unexpected keyword argument' in text:
+    builders = ('build_', 'from_cfg')
+    # MMEngine was making something that a config describes.
+    is_building = any(
+        f.filename.endswith(BUILDER) or (f.filename.endswith(RUNNER) and f.name.startswith(builders)) for f in frames
+    )
+    if is_building or 'unexpected keyword argument' in text:
         where = f'{type(error).__name__}: {text or last.line} ({Path(last.filename).name}, line {last.lineno})'
         return OptionError(f'the config cannot be built: {where}; {SHOW_TRACEBACK}=1 shows more')
     return None
-
-
-def _is_building(frame: traceback.FrameSummary) -> bool:
-    """Return whether MMEngine was making something that a config describes."""
-    in_runner = frame.filename.endswith(RUNNER) and frame.name.startswith(('build_', 'from_cfg'))
-    return in_runner or frame.filename.endswith(BUILDER)
 
 
 def _without_traceback(text: str) -> tuple[str, bool]:
@@ -110,11 +109,7 @@ def _without_traceback(text: str) -> tuple[str, bool]:
 
 @contextmanager
 def naming_unknown_types(cfg: Config) -> Iterator[None]:
-    """Say which ``type`` of a config is in no registry where one is missed; the host does not say where it stands.
-
-    Raises:
-        OptionError: in place of the host's error, naming the setting and what is called alike.
-    """
+    """Say which ``type`` of a config is in no registry where one is missed; the host does not say where it stands."""
     try:
         yield
     except (KeyError, TypeError) as error:

@@ -35,11 +35,7 @@ MAX_SEED = 2**32 - 1  # of NumPy
 
 
 def check_settings(cfg: Config, needed: Sequence[str]) -> None:
-    """Check that a config has what a command needs, and that its counts are counts.
-
-    Raises:
-        OptionError: naming the setting.
-    """
+    """Check that a config has what a command needs, and that its counts are counts."""
     missing = [name for name in needed if not isinstance(cfg.get(name), (Mapping, list))]
     if missing:
         raise OptionError(f'config {cfg.filename} has no {", ".join(missing)}: name a whole config')
@@ -58,18 +54,7 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
 
 
 def check_output(path: str | os.PathLike, option: str, *, replace: bool = False, advice: str = '') -> None:
-    """Check before the work that a file can be written after it; its folder is made.
-
-    Args:
-        path: the file.
-        option: how messages call it.
-        replace: whether it may exist.
-        advice: what else there is to do where it exists.
-
-    Raises:
-        ExistingPathError: if it exists and may not.
-        OptionError: if it is a folder or its folder cannot be written.
-    """
+    """Check before the work that a file can be written after it; its folder is made. ``advice`` follows "exists"."""
     path = Path(path)
     if path.is_dir():
         raise OptionError(f'{option} {path} is a folder: name a file')
@@ -79,11 +64,7 @@ def check_output(path: str | os.PathLike, option: str, *, replace: bool = False,
 
 
 def check_folder(path: str | os.PathLike, option: str) -> None:
-    """Make a folder and check that files can be written there.
-
-    Raises:
-        OptionError: if they cannot, with the reason.
-    """
+    """Make a folder and check that files can be written there."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path):
@@ -96,15 +77,7 @@ def check_folder(path: str | os.PathLike, option: str) -> None:
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Look for the folders and annotation files that data loaders of a config, and their evaluators, read.
-
-    Args:
-        cfg: the config.
-        loaders: names such as ``'train_dataloader'``; those that the config lacks are left out.
-
-    Raises:
-        MissingPathError: naming the first missing path, the setting that names it and how to get the data.
-    """
+    """Look for the folders and annotation files that these loaders of a config, if it has them, and evaluators read."""
     for loader in loaders:
         settings = cfg.get(loader) or {}
         for where, dataset in iter_datasets(settings.get('dataset'), f'{loader}.dataset'):
@@ -123,38 +96,23 @@ def _check_evaluator(cfg: Config, name: str) -> None:
 
 
 def _check_dataset(where: str, dataset: Mapping) -> None:
-    root = dataset.get('data_root') or ''
+    kind, root = type_name(dataset.get('type')), dataset.get('data_root')
     root = root if isinstance(root, str) else ''
-    if is_remote(root) or dataset.get('backend_args') or _downloads(dataset):
+    # MMPretrain's small data sets fetch themselves.
+    downloads = kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST', 'SVHN')) and dataset.get('download', True)
+    if is_remote(root) or dataset.get('backend_args') or downloads:
         return
     prefixes = dataset.get('data_prefix') or {}
     if not isinstance(prefixes, str | Mapping):
         raise OptionError(f'{where}.data_prefix must name folders, got {prefixes!r}')
-    named = (
-        {'data_prefix': prefixes}
-        if isinstance(prefixes, str)
-        else {f'data_prefix.{key}': value for key, value in prefixes.items()}
-    )
-    folders = {'data_root': ''} | {key: value for key, value in named.items() if isinstance(value, str)}
-    for key, value in folders.items():
-        path = os.path.join(root, value)
-        if path and not is_remote(path) and not (os.path.isdir(path) and any(os.scandir(path))):
+    named = {'': prefixes} if isinstance(prefixes, str) else {f'.{key}': value for key, value in prefixes.items()}
+    places = {'data_root': '', **{f'data_prefix{key}': value for key, value in named.items()}}
+    for key, value in {**places, 'ann_file': dataset.get('ann_file') or None}.items():
+        path = os.path.join(root, value) if isinstance(value, str) else ''
+        is_there = os.path.exists(path) and (key == 'ann_file' or (os.path.isdir(path) and any(os.scandir(path))))
+        if path and not is_remote(path) and not is_there:
+            what = 'annotation file' if key == 'ann_file' else 'data folder'
             state = 'is empty' if os.path.isdir(path) else 'does not exist'
-            _refuse_data(f'data folder {os.path.abspath(path)} {state}', where, key, dataset, root)
-    annotations = dataset.get('ann_file')
-    if isinstance(annotations, str) and annotations and not os.path.exists(os.path.join(root, annotations)):
-        path = os.path.abspath(os.path.join(root, annotations))
-        _refuse_data(f'annotation file {path} does not exist', where, 'ann_file', dataset, root)
-
-
-def _refuse_data(problem: str, where: str, key: str, dataset: Mapping, root: str) -> None:
-    kind = type_name(dataset.get('type'))
-    hint = find_hint(f'{Path(root).name} {kind}') or DOCS_HINT
-    advice = (hint + ELSEWHERE_HINT).format(root=root or 'ROOT', where=where)
-    raise MissingPathError(f'{problem} ({kind}, {where}.{key}): {advice}')
-
-
-def _downloads(dataset: Mapping) -> bool:
-    """Whether the data set fetches itself, as MMPretrain's CIFAR does unless it is told ``download=False``."""
-    kind = type_name(dataset.get('type'))
-    return kind.startswith(('CIFAR', 'MNIST', 'FashionMNIST', 'SVHN')) and dataset.get('download', True)
+            hint = (find_hint(f'{Path(root).name} {kind}') or DOCS_HINT) + ELSEWHERE_HINT
+            advice = hint.format(root=root or 'ROOT', where=where)
+            raise MissingPathError(f'{what} {os.path.abspath(path)} {state} ({kind}, {where}.{key}): {advice}')

@@ -19,15 +19,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a file that :func:`write_json` wrote.
-
-    Args:
-        path: the file.
-        *keys: entries that it must have.
-
-    Raises:
-        OptionError: if it is damaged or was written by somebody else.
-    """
+    """Read a file that :func:`write_json` wrote; OptionError if it is damaged, or lacks one of ``keys``."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:

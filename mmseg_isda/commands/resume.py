@@ -33,9 +33,6 @@ def guard_files(cfg: Config) -> None:
     """See that no file that a config names runs code when it is read.
 
     Files of class weights are read here and now, and their numbers take the place of their names.
-
-    Raises:
-        UserError: if such a file is missing, or could run code.
     """
     guard_process()
     for _, node in iter_dicts(list(cfg.values())):
@@ -44,12 +41,7 @@ def guard_files(cfg: Config) -> None:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Read the local files of weights that a model is to start from.
-
-    Raises:
-        MissingPathError: naming the missing file and the setting.
-        CheckpointError: if one is no checkpoint, is damaged, or could run code.
-    """
+    """Read the local files of weights that a model is to start from; what is missing, damaged or no data is named."""
     for where, node in iter_dicts(cfg.get('model') or {}, 'model'):
         key = 'checkpoint' if type_name(node.get('type')) in ('Pretrained', 'PretrainedInit') else 'pretrained'
         source = node.get(key)
@@ -67,9 +59,6 @@ def lock_work_dir(cfg: Config) -> None:
 
     The lock belongs to the process: a killed run leaves none behind, its data loaders' processes hold none. Where the
     system has no such locks (Windows, some network drives), nothing is locked.
-
-    Raises:
-        OptionError: if another run has the folder, or checkpoints cannot be written.
     """
     for folder in _folders(cfg):
         check_folder(folder, 'folder of checkpoints')
@@ -109,8 +98,7 @@ def _saving(cfg: Config) -> Mapping[str, Any]:
 def find_saved(cfg: Config) -> tuple[list[Path], dict[Path, str]]:
     """Look for checkpoints of an earlier run in the work dir and in the ``out_dir`` of CheckpointHook.
 
-    Returns:
-        Those that training could go on from, newest first, by what their entries say; and {unreadable file: reason}.
+    Returns those that training could go on from, newest first by what their entries say, and {unreadable file: reason}.
     """
     saved, damaged = [], {}
     suffixes = {'.pth', Path(_saving(cfg).get('filename_tmpl') or '').suffix} - {''}
@@ -135,30 +123,18 @@ def find_newest(cfg: Config) -> tuple[Path | None, dict[Path, str]]:
     for path in saved:
         try:
             check_resumable(path)
+            return path, damaged
         except CheckpointError as error:
             damaged[path] = str(error)
-        else:
-            return path, damaged
     return None, damaged
 
 
 def set_resume(cfg: Config, resume: str | None, options: Mapping[str, Any] | None = None) -> list[str]:
     """Set what training goes on from, and see that a run that starts at the beginning replaces no checkpoint.
 
-    Args:
-        cfg: the config, with its ``work_dir``.
-        resume: ``None`` leaves the config as it is, ``'auto'`` takes the newest sound checkpoint of the work dir if
-            there is one, anything else is a checkpoint.
-        options: ``--cfg-options``, which might name another one.
-
-    Returns:
-        Notes for the log.
-
-    Raises:
-        MissingPathError: if the checkpoint is not there.
-        CheckpointError: if it cannot be read, or has no state of training; if all of the work dir are damaged.
-        ExistingPathError: if training would start at the beginning in a folder with checkpoints of an earlier run.
-        OptionError: if two checkpoints are named.
+    ``resume``: ``None`` leaves the config as it is, ``'auto'`` takes the newest sound checkpoint of the work dir if
+    there is one, anything else is a checkpoint. ``options``: ``--cfg-options``, which might name another one. Returns
+    notes for the log.
     """
     start, notes = cfg.get('load_from'), []
     if start is not None and not isinstance(start, str | Path):
@@ -174,7 +150,13 @@ def set_resume(cfg: Config, resume: str | None, options: Mapping[str, Any] | Non
             notes = [f'Training goes on from {resume}, so that load_from={start} of the config is not read.']
         cfg.resume, cfg.load_from = True, str(resume)
     elif not cfg.get('resume'):
-        notes = _refuse_starting_over(cfg)
+        saved, damaged = find_saved(cfg)
+        if saved:
+            raise ExistingPathError(
+                f'{cfg.work_dir} holds {len(saved)} checkpoint(s) of an earlier run, such as {saved[0].name}, which a '
+                f'new run would replace: --resume goes on from the newest, --work-dir names another folder'
+            )
+        notes = [f'Damaged, and replaced if training writes it again: {reason}' for reason in damaged.values()]
     source = cfg.get('load_from')
     if source is not None and not is_remote(source):
         check_file(source, '--resume: checkpoint' if cfg.get('resume') else 'load_from: checkpoint')
@@ -202,23 +184,9 @@ def _resume_newest(cfg: Config) -> list[str]:
     return [f'There is no checkpoint in {cfg.work_dir} to resume: training starts at the beginning.']
 
 
-def _refuse_starting_over(cfg: Config) -> list[str]:
-    saved, damaged = find_saved(cfg)
-    if saved:
-        raise ExistingPathError(
-            f'{cfg.work_dir} holds {len(saved)} checkpoint(s) of an earlier run, such as {saved[0].name}, which a new '
-            f'run would replace: --resume goes on from the newest, --work-dir names another folder'
-        )
-    return [f'Damaged, and replaced if training writes it again: {reason}' for reason in damaged.values()]
-
-
 @contextmanager
 def saying_where_to_resume(cfg: Config) -> Iterator[None]:
-    """Turn an interruption from the keyboard into one line that says how to go on.
-
-    Raises:
-        InterruptionError: in place of KeyboardInterrupt.
-    """
+    """Turn an interruption from the keyboard into one line that says how to go on."""
     try:
         yield
     except KeyboardInterrupt:

@@ -69,15 +69,7 @@ class Outcome:
 
 
 def expand_variants(configs: Sequence[str], settings: Sequence[str]) -> list[Variant]:
-    """Return every config with every combination of values.
-
-    Args:
-        configs: config files.
-        settings: ``KEY=VALUE,VALUE,...`` each; a value with commas of its own stands in brackets.
-
-    Raises:
-        OptionError: if a config, a key or a value is named twice, or a word is no ``KEY=VALUE``.
-    """
+    """Return every config with every combination of the values in ``KEY=VALUE,VALUE,...``."""
     values = {}
     for word in settings:
         (key,) = parse_options([word], '--set')
@@ -131,15 +123,7 @@ def _refuse_twins(key: str, texts: Sequence[str]) -> None:
 
 
 def plan_run(variant: Variant, seed: int, work_dir: Path, common: Sequence[str], options: Sequence[str]) -> Run:
-    """Return a run; ``{seed}`` in its options is its seed.
-
-    Args:
-        variant: what it trains.
-        seed: of everything random.
-        work_dir: folder of the sweep.
-        common: words of ``mmseg-isda train`` for all runs.
-        options: ``--cfg-options`` for all runs.
-    """
+    """Return a run, with the words and ``--cfg-options`` that all runs share; ``{seed}`` in them is its seed."""
     folder = work_dir / _folder_name(variant.name) / f'seed_{seed}'
     changes = [*options, *(f'{key}={text}' for key, text in variant.settings.items())]
     words = [variant.config, '--work-dir', str(folder), '--seed', str(seed), '--resume', *common]
@@ -168,12 +152,9 @@ def fingerprint(cfg: Config) -> str:
 
 
 def check_folder(run: Run) -> None:
-    """Refuse a folder that holds another run.
+    """Refuse a folder that holds a run of another config, or checkpoints that no sweep has written.
 
     A run that failed before its first checkpoint holds nothing that another one could be mixed up with.
-
-    Raises:
-        OptionError: if the folder holds a run of another config, or checkpoints that no sweep has written.
     """
     started, began = run.folder / STARTED, any(run.folder.glob('*.pth')) or (run.folder / RESULT).is_file()
     if not began:
@@ -197,15 +178,7 @@ def read_result(run: Run, *, tested: bool) -> dict[str, Any] | None:
 
 
 def start(run: Run, *, test: bool, metric: str, processes: int, environment: Mapping[str, str]) -> Popen:
-    """Start ``mmseg-isda train`` for a run; what it prints goes to ``output.log`` in its folder.
-
-    Args:
-        run: not over yet.
-        test: score the test images too.
-        metric: stop at once if the validation lacks it.
-        processes: of one run, by torchrun.
-        environment: variables beside those of this process.
-    """
+    """Start ``mmseg-isda train`` for a run; what it prints goes to ``output.log`` in its folder."""
     write_json(run.folder / STARTED, {'config': run.mark, 'words': run.words})
     launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes > 1 else []
     words = [*run.words, '--record', str(run.folder / RESULT), '--metric', metric]
@@ -233,17 +206,7 @@ def failure(run: Run, status: int) -> str:
 
 
 def score_of(record: Mapping[str, Any], metric: str, *, last: int = 1, test: bool = False) -> float:
-    """Return the score of a run, NaN where it is no finite number.
-
-    Args:
-        record: see :func:`.train.validation_record`.
-        metric: its name.
-        last: take the mean over this many last validations.
-        test: take the score of the test images instead.
-
-    Raises:
-        OptionError: if the record has no such metric.
-    """
+    """Return the mean score of the last validations in a record, or the score of the test images; NaN for no number."""
     steps = sorted(record['validations'], key=int)[-last:]
     metrics = [record['test']] if test else [record['validations'][step] for step in steps]
     if not metrics or any(metric not in found for found in metrics):

@@ -33,11 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Run the search; return 1 if a training failed.
-
-    Raises:
-        OptionError: if a value is negative or not finite.
-    """
+    """Run the search; return 1 if a training failed."""
     wrong = [value for value in args.lambdas if not 0 <= value < math.inf]
     if wrong:
         raise OptionError(f'lambda_0 must be a number, 0 or more, got {wrong[0]}')

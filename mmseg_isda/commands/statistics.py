@@ -12,33 +12,19 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Scores of one variant.
-
-    Attributes:
-        mean: NaN if there is no score.
-        std: sample standard deviation over seeds, ``None`` for fewer than two scores.
-        runs: number of scores.
-    """
+    """Mean of the scores of a variant, NaN without any, and their sample standard deviation over seeds."""
 
     mean: float
-    std: float | None
+    std: float | None  # None for fewer than two scores
     runs: int
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference to the baseline over the seeds that both have.
+    """Mean difference to the baseline over the seeds that both have, with its 95 % interval (Student's t)."""
 
-    Attributes:
-        mean: positive where the variant scores higher.
-        std: sample standard deviation of the differences, ``None`` for a single pair.
-        low: lower end of the 95 % interval of Student's t, ``None`` for a single pair.
-        high: upper end.
-        pairs: number of seeds.
-    """
-
-    mean: float
-    std: float | None
+    mean: float  # positive where the variant scores higher
+    std: float | None  # None for a single pair, as are low and high
     low: float | None
     high: float | None
     pairs: int
@@ -52,20 +38,12 @@ def summarize(scores: Sequence[float]) -> Summary:
 
 
 def paired_difference(scores: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
-    """Return the mean difference to the baseline with its 95 % interval (Student's t over paired seeds).
-
-    Args:
-        scores: score by seed.
-        baseline: score of the baseline by seed.
-
-    Returns:
-        ``None`` where no seed has a finite score in both.
-    """
-    seeds = [seed for seed in scores if seed in baseline and math.isfinite(scores[seed] - baseline[seed])]
-    if not seeds:
+    """Return the mean difference of scores by seed to a baseline's; ``None`` where no seed has both scores, finite."""
+    differences = [scores[seed] - baseline[seed] for seed in scores if seed in baseline]
+    differences = list(filter(math.isfinite, differences))
+    if not differences:
         return None
-    differences = [scores[seed] - baseline[seed] for seed in seeds]
-    mean, pairs = statistics.fmean(differences), len(seeds)
+    mean, pairs = statistics.fmean(differences), len(differences)
     if pairs == 1:
         return Difference(mean, None, None, None, 1)
     from scipy.stats import t

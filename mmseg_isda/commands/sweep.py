@@ -15,7 +15,7 @@ import queue
 import statistics
 import threading
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +33,6 @@ from .train import add_hold_out_arguments
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-OUTPUTS = ('.json', '.md', '.png')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -78,13 +76,13 @@ def add_sweep_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Run the sweep; return 1 if a training failed."""
     with exit_on_sigterm():
-        comparison = sweep(args, say=lambda line: print(line, flush=True))
+        comparison = sweep(args)
     print(table(comparison))
     print(f'written: {Path(args.work_dir) / args.name}.json, .md, .png')
     return 1 if any(entry['error'] for entry in comparison['runs']) else 0
 
 
-def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]:
+def sweep(args: Namespace) -> dict[str, Any]:
     """Train every variant with every seed and write the comparison to ``<name>.json``, ``.md`` and ``.png``.
 
     The entries of the JSON file:
@@ -99,20 +97,13 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
     - ``runs``: for each its ``variant``, ``seed``, ``folder``, ``score``, ``validation`` (score), ``seconds`` and
       ``error`` (``null`` unless it failed).
     - ``notes``: sentences that a reader of the numbers must know.
-
-    Args:
-        args: of the command line, see :func:`add_arguments`.
-        say: gets a line about each run.
-
-    Raises:
-        UserError: for anything that the user can mend before a training starts.
     """
     from .preflight import check_output
 
     _check_numbers(args)
-    for suffix in OUTPUTS:
-        check_output(f'{Path(args.work_dir) / args.name}{suffix}', '--work-dir', replace=True)
-    work_dir = Path(args.work_dir)
+    data, text, picture = (Path(args.work_dir, f'{args.name}.{suffix}') for suffix in ('json', 'md', 'png'))
+    for path in (data, text, picture):
+        check_output(path, '--work-dir', replace=True)
     variants = runs.expand_variants(args.config, args.set)
     baseline = args.baseline or variants[0].name
     if baseline not in [variant.name for variant in variants]:
@@ -120,16 +111,16 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
     seeds = args.choose_on or args.seeds
     planned, cfg = _plan(variants, sorted({*seeds, *args.seeds}), args)
     scoring = _scoring(args, cfg, baseline)
-    first = execute([run for run in planned if run.seed in seeds], args, scoring, say)
+    first = execute([run for run in planned if run.seed in seeds], args, scoring)
     choice, outcomes = choose(first, scoring, separate=bool(args.choose_on)), first
     if args.choose_on:
         kept = {baseline, choice['best']}
         reported = [run for run in planned if run.seed in args.seeds and run.variant.name in kept]
-        outcomes = execute(reported, args, scoring, say)
+        outcomes = execute(reported, args, scoring)
     comparison = compare(outcomes, choice, scoring, others=first if args.choose_on else ())
-    write_json(work_dir / f'{args.name}.json', comparison)
-    (work_dir / f'{args.name}.md').write_text(table(comparison) + '\n', encoding='utf-8')
-    draw(comparison, work_dir / f'{args.name}.png')
+    write_json(data, comparison)
+    text.write_text(table(comparison) + '\n', encoding='utf-8')
+    draw(comparison, picture)
     return comparison
 
 
@@ -137,9 +128,9 @@ def sweep(args: Namespace, say: Callable[[str], None] = print) -> dict[str, Any]
 
 
 def _check_numbers(args: Namespace) -> None:
-    for option, least in (('jobs', 1), ('processes', 1), ('last', 1)):
-        if getattr(args, option) < least:
-            raise OptionError(f'--{option} must be at least {least}, got {getattr(args, option)}')
+    for option in ('jobs', 'processes', 'last'):
+        if getattr(args, option) < 1:
+            raise OptionError(f'--{option} must be at least 1, got {getattr(args, option)}')
     for option, seeds in (('seeds', args.seeds), ('choose-on', args.choose_on or [])):
         twice = [seed for seed in seeds if seeds.count(seed) > 1]
         if twice or min(seeds, default=0) < 0:
@@ -175,14 +166,12 @@ def _check_validation(cfg: Config, args: Namespace) -> None:
         raise OptionError(f'{cfg.filename} has no val_dataloader and val_evaluator to compare runs by')
     if args.test and (not cfg.get('test_dataloader') or not cfg.get('test_evaluator')):
         raise OptionError(f'--test: {cfg.filename} has no test_dataloader and test_evaluator')
-    loop = cfg.get('train_cfg') or {}
+    loop = cfg.train_cfg
     interval, total = loop.get('val_interval', 1), loop.get('max_epochs') or loop.get('max_iters')
     planned = -(-total // interval) if total else args.last
     if args.last > planned:
-        raise OptionError(
-            f'the score is to be the mean of the last {args.last} validations, but there will be {planned} (one every '
-            f'{interval} of {total})'
-        )
+        there = f'there will be {planned} (one every {interval} of {total})'
+        raise OptionError(f'the score is to be the mean of the last {args.last} validations, but {there}')
 
 
 def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
@@ -207,7 +196,7 @@ def _without_pipelines(node: Any) -> Any:
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
-def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Callable[[str], None]) -> list[Outcome]:
+def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring) -> list[Outcome]:
     """Train what is not over yet, ``args.jobs`` runs side by side, and return what came of each run, in their order.
 
     A run that fails does not stop the others. An interruption stops those that are under way; they can be resumed.
@@ -221,7 +210,8 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring, say: Call
                 outcome = future.result()
                 outcomes[outcome.run.folder] = outcome
                 score = outcome.error or f'{scoring.metric} {scoring.reported(outcome):.4f}'
-                say(f'[{len(outcomes)} of {len(planned)}] {outcome.run}: {score}{_time_left(outcomes, planned, args)}')
+                done, left = f'[{len(outcomes)} of {len(planned)}]', _time_left(outcomes, planned, args)
+                print(f'{done} {outcome.run}: {score}{left}', flush=True)
         except BaseException as error:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -71,18 +71,7 @@ def run(args: Namespace) -> None:
 
 
 def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config, list[str]]:
-    """Return the config that a runner tests a checkpoint with, checked as far as it can be before it is built.
-
-    Args:
-        args: of the command line, see :func:`add_arguments`.
-        options: ``--cfg-options``.
-
-    Returns:
-        The config and the notes for the log.
-
-    Raises:
-        UserError: for anything that the user can mend.
-    """
+    """Return the config that a runner tests a checkpoint with, checked before building, and the notes for the log."""
     from ..checkpoints.reading import read_checkpoint
     from ..files import is_remote
     from .launch import prepare_config
@@ -112,11 +101,7 @@ def refuse_existing(path: str | os.PathLike, option: str, overwrite: bool) -> No
 
 
 def set_out(cfg: Config, folder: str) -> None:
-    """Have predicted labels written as PNG images.
-
-    Raises:
-        OptionError: if the config has no IoUMetric, which writes them.
-    """
+    """Have predicted labels written as PNG images by IoUMetric."""
     evaluator = cfg.get('test_evaluator') or []
     metrics = [evaluator] if isinstance(evaluator, Mapping) else list(evaluator)
     writer = next((metric for metric in metrics if type_name(metric.get('type')) == 'IoUMetric'), None)
@@ -127,11 +112,7 @@ def set_out(cfg: Config, folder: str) -> None:
 
 
 def set_show_dir(cfg: Config, folder: str) -> None:
-    """Have predictions painted over the images by the toolkit's own visualization hook, added if need be.
-
-    Raises:
-        OptionError: if the config has no visualizer.
-    """
+    """Have predictions painted over the images by the toolkit's own visualization hook, added if need be."""
     if not cfg.get('visualizer'):
         raise OptionError(
             '--show-dir needs a visualizer in the config, e.g. visualizer=dict(type="SegLocalVisualizer", '
@@ -150,11 +131,7 @@ def set_show_dir(cfg: Config, folder: str) -> None:
 
 
 def use_tta(cfg: Config) -> None:
-    """Test with the config's test-time augmentation.
-
-    Raises:
-        OptionError: if the config has no ``tta_pipeline``.
-    """
+    """Test with the config's test-time augmentation."""
     if not cfg.get('tta_pipeline'):
         raise OptionError('--tta: the config has no tta_pipeline, which lists the augmented views (TestTimeAug)')
     set_pipeline(cfg, cfg.tta_pipeline)
@@ -162,11 +139,7 @@ def use_tta(cfg: Config) -> None:
 
 
 def use_protocols(cfg: Config) -> Any:
-    """Test at the three protocols of the paper; return the module that does.
-
-    Raises:
-        OptionError: if the toolkit of the config has none.
-    """
+    """Test at the three protocols of the paper; return the module that does."""
     toolkit = toolkit_of(cfg)
     if toolkit.protocols is None:
         raise OptionError(f'--protocols scores segmentation, got a config of {toolkit.title}')
@@ -176,9 +149,6 @@ def use_protocols(cfg: Config) -> Any:
 
 
 def write_scores(path: str | os.PathLike, cfg: Config, kind: str, scores: Mapping, **about: Any) -> None:
-    """Write scores as JSON: ``about``, the type of the data set, and the scores under the name ``kind``.
-
-    A value that is not a number (a class that never occurs) becomes ``null``.
-    """
+    """Write scores as JSON: ``about``, the type of the data set, and the scores under the name ``kind``."""
     _, dataset = next(iter_datasets(cfg.test_dataloader.dataset))
     write_json(Path(path), {**about, 'dataset': type_name(dataset.get('type')), kind: scores})

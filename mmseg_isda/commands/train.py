@@ -6,7 +6,7 @@ import importlib
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import OptionError
 from ..toolkits import toolkit_of
@@ -15,7 +15,6 @@ from .outcome import launched_rank, naming_unknown_types
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from mmengine.runner import Runner
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,7 +52,7 @@ def add_hold_out_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Train."""
-    from ..engine.validations import ValidationHistory
+    from ..engine.validations import ValidationHistory, validations
     from .launch import build_runner, claim_work_dir
     from .preflight import check_output
     from .records import is_record, write_json
@@ -71,9 +70,10 @@ def run(args: Namespace) -> None:
     with saying_where_to_resume(cfg), naming_unknown_types(cfg):
         runner = build_runner(cfg, notes)
         runner.train()
-        record = validation_record(runner, test=args.test) if args.record else None
-    if record and launched_rank() == 0:
-        write_json(Path(args.record), record | {'seconds': time.time() - began})
+        tested = runner.test() if args.record and args.test else None
+    if args.record and launched_rank() == 0:
+        record = {'validations': validations(runner), 'test': tested, 'seconds': time.time() - began}
+        write_json(Path(args.record), record)
 
 
 def configure(args: Namespace) -> tuple[Config, list[str]]:
@@ -88,29 +88,10 @@ def configure(args: Namespace) -> tuple[Config, list[str]]:
 
 
 def hold_out(cfg: Config, images: int, seed: str) -> None:
-    """Keep training images back for validation.
-
-    Raises:
-        OptionError: if the toolkit of the config cannot, or a number is none.
-    """
+    """Keep training images back for validation."""
     toolkit = toolkit_of(cfg)
     if toolkit.hold_out is None:
         raise OptionError(f'--hold-out works with MMPretrain, got a config of {toolkit.title}: name the images in it')
     if images < 1 or not seed.isdigit():
         raise OptionError(f'--hold-out takes 1 image or more and a seed of 0 or more, got {images} and {seed}')
     importlib.import_module(toolkit.hold_out).use_hold_out(cfg, images, int(seed))
-
-
-def validation_record(runner: Runner, *, test: bool = False) -> dict[str, Any]:
-    """Return the metrics of all validations by step, and of the test images if they are wanted.
-
-    Args:
-        runner: after training.
-        test: score the test images with the last weights.
-
-    Returns:
-        ``validations``: metrics by epoch or iteration; ``test``: metrics or ``None``.
-    """
-    from ..engine.validations import validations
-
-    return {'validations': validations(runner), 'test': runner.test() if test else None}
