@@ -23,16 +23,7 @@ MULTIPLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of lambda, where there is o
 
 
 def bound_losses(logits: Tensor, labels: Tensor, shift: Tensor) -> Tensor:
-    """Return the losses of Eq. 7.
-
-    Args:
-        logits: (N, C) plain logits.
-        labels: (N,) int64.
-        shift: (C, C) table, row y for label y.
-
-    Returns:
-        (N,) losses.
-    """
+    """Return the (N,) losses of Eq. 7; row y of ``shift`` (C, C) is for label y, logits (N, C) are plain."""
     return F.cross_entropy(logits + shift[labels].to(logits.dtype), labels, reduction='none')
 
 
@@ -55,8 +46,6 @@ def expected_losses(
         labels: (N,) int64.
         gram: (C, C, C) :math:`W \Sigma_y W^T` of each class y.
         strength: lambda.
-        num_samples: of each expectation.
-        generator: of the samples.
 
     Returns:
         (N,) means, and (N,) their squared standard errors.
@@ -123,13 +112,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 
 
 def draw(rows: Sequence[dict[str, float]], unit: str, mark: float | None = None) -> Figure:
-    """Draw the losses, and the gap between them.
-
-    Args:
-        rows: what :func:`measure` returned, each with its place ``at`` on the x axis.
-        unit: of that place: ``'lambda'``, ``'epoch'`` or ``'iteration'``.
-        mark: lambda of the checkpoint.
-    """
+    """Draw the losses, and the gap between them, over ``at`` in each row; ``mark`` is the lambda of the checkpoint."""
     figure = Figure(figsize=(8, 3.6))
     left, right = figure.subplots(1, 2)
     at, expected, bound, gap, plain, error = (

@@ -21,25 +21,15 @@ ROWS = ('features', 'logits', 'labels', 'image', 'position', 'priority')
 
 @dataclass(frozen=True)
 class Sample:
-    """What passed a classifier, sampled evenly by class.
+    """What passed a classifier, sampled evenly by class."""
 
-    Attributes:
-        features: (N, A) what entered it.
-        logits: (N, C) what left it.
-        labels: (N,) true classes.
-        image: (N,) which image of the data set.
-        position: (N, 2) row and column within it, from 0 to 1; the center for a whole image.
-        priority: (N,) random numbers; those of lowest priority in each class were kept.
-        population: (C,) how many there were of each class in the images visited.
-    """
-
-    features: Tensor
-    logits: Tensor
-    labels: Tensor
-    image: Tensor
-    position: Tensor
-    priority: Tensor
-    population: Tensor
+    features: Tensor  # (N, A) what entered it
+    logits: Tensor  # (N, C) what left it
+    labels: Tensor  # (N,) true classes
+    image: Tensor  # (N,) which image of the data set
+    position: Tensor  # (N, 2) row and column within it, from 0 to 1; the center for a whole image
+    priority: Tensor  # (N,) random numbers; those of lowest priority in each class were kept
+    population: Tensor  # (C,) how many there were of each class in the images visited
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,12 +82,7 @@ def passes_of(classifier: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
 def collect(trained: Trained, dataset: Dataset, *, images: int = 1000, per_class: int = 200, seed: int = 0) -> Sample:
     """Sample what enters and leaves the classifier, evenly by class, in bounded memory.
 
-    Args:
-        trained: the network.
-        dataset: whose images are visited.
-        images: visit so many, chosen at random.
-        per_class: keep so many pixels, at the size of the features, or images of each class, chosen at random.
-        seed: of both choices.
+    At most ``per_class`` pixels, at the size of the features, or images are kept of each class.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(dataset), generator=generator)[:images].sort()[0]

@@ -20,8 +20,7 @@ ESTIMATED, LEARNED = 'estimated', 'learned'
 def samples_of(cfg: Config) -> tuple[float, str]:
     """Return how many samples a config augments each feature by, and where its covariances come from.
 
-    Returns:
-        0 for a loss without augmentation, ``math.inf`` for ISDA; ``'estimated'`` or ``'learned'``.
+    It is 0 for a loss without augmentation, ``math.inf`` for ISDA.
     """
     for _, node in iter_dicts(cfg.get('model') or {}):
         kind = type_name(node.get('type'))
@@ -36,10 +35,7 @@ def samples_of(cfg: Config) -> tuple[float, str]:
 def summarize(runs: list[Run], metric: str, last: int) -> dict[str, dict[float, dict[str, Any]]]:
     """Return mean and standard deviation over runs, by source of the covariances and number of samples.
 
-    Args:
-        runs: finished runs.
-        metric: of their validations.
-        last: a run counts with the mean of its last so many validations.
+    A run counts with the mean of its ``last`` validations.
     """
     scores: dict[tuple[str, float], list[float]] = {}
     for run in runs:
@@ -60,11 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
-    """Read and draw the runs.
-
-    Raises:
-        OptionError: if all of them have the same number of samples.
-    """
+    """Read and draw the runs."""
     runs, metric = runs_and_metric(args)
     table = summarize(runs, metric, args.last)
     if sum(map(len, table.values())) < 2:

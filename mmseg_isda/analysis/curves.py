@@ -15,11 +15,7 @@ MARKERS_AT_MOST = 30
 
 
 def summarize(runs: list[Run], metric: str) -> dict[str, dict[str, Any]]:
-    """Return the curve of each config: steps, mean and standard deviation over its runs, at the steps they share.
-
-    Raises:
-        OptionError: if a run has no such metric.
-    """
+    """Return the curve of each config: steps, mean and standard deviation over its runs, at the steps they share."""
     groups: dict[str, list[dict[int, float]]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run.curve(metric))

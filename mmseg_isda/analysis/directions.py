@@ -19,32 +19,19 @@ LONGEST = 12  # letters of a name below an image
 
 
 class Shown(NamedTuple):
-    """One feature of a class, to be drawn.
+    """One feature of a class, to be drawn."""
 
-    Attributes:
-        source: its place in the sample.
-        names: of K steps away from it.
-        found: (K, neighbors) what is nearest there, by place in the sample.
-    """
-
-    source: int
-    names: list[str]
-    found: Tensor
+    source: int  # its place in the sample
+    names: list[str]  # of K steps away from it
+    found: Tensor  # (K, neighbors) what is nearest there, by place in the sample
 
 
 def moves_of(
     matrix: Tensor, *, count: int, scale: float, generator: torch.Generator | None = None
 ) -> dict[str, Tensor]:
-    """Return steps along the leading directions of a covariance, both ways, between two controls.
+    """Return steps (A,) by name along the leading directions of a covariance (A, A), both ways, between two controls.
 
-    Args:
-        matrix: (A, A) covariance of a class.
-        count: directions.
-        scale: length of the steps, in standard deviations along the direction.
-        generator: of the random direction, whose length is the mean of the others.
-
-    Returns:
-        (A,) steps by name; the controls are the first and the last.
+    ``scale`` is their length in standard deviations along the direction; that of the random one is their mean.
     """
     values, vectors = torch.linalg.eigh(matrix.double())
     count = min(count, len(matrix))
@@ -57,16 +44,9 @@ def moves_of(
 
 
 def nearest(sample: Sample, source: int, places: Tensor, count: int) -> Tensor:
-    """Return the features nearest to some places, not counting the pixels of the image that the places come from.
+    """Return the (K, count) features of a sample nearest to places (K, A), by index, the nearest first.
 
-    Args:
-        sample: where to look.
-        source: the feature that was moved.
-        places: (K, A).
-        count: neighbors of each place.
-
-    Returns:
-        (K, count) indices into the sample, the nearest first.
+    The pixels of the image that the places come from do not count; ``source`` is the feature that was moved.
     """
     distance = torch.cdist(places, sample.features)
     distance[:, sample.image == sample.image[source]] = math.inf
@@ -78,9 +58,8 @@ def measure(
 ) -> tuple[dict[str, Any], dict[int, Shown]]:
     """Move features of every class, and look for their neighbors.
 
-    Returns:
-        For each move the mean share of neighbors of the same class, and of those that the feature has where it is;
-        and of each class one feature to be drawn.
+    Returns for each move the mean share of neighbors of the same class, and of those that the feature has where it is;
+    and of each class one feature to be drawn.
     """
     trained, sample = case.trained.needs_statistics(), case.sample
     shown: dict[int, Shown] = {}

@@ -23,19 +23,10 @@ NAMES_AT_MOST = 49
 def embed(
     features: np.ndarray, extra: np.ndarray, *, perplexity: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Place features on a plane by t-SNE, and further ones on the same plane.
+    """Place features (N, A) on a plane by t-SNE, and further ones (M, A) on the same plane; name the library too.
 
     openTSNE places the further ones on the finished map, which they do not change. Without it, scikit-learn makes one
-    map of all.
-
-    Args:
-        features: (N, A).
-        extra: (M, A), may be empty.
-        perplexity: about how many neighbors count; at most a third of N.
-        seed: of the optimization.
-
-    Returns:
-        (N, 2), (M, 2) and the name of the library.
+    map of all. The perplexity is at most a third of N.
     """
     perplexity = min(perplexity, (len(features) - 1) / 3)
     try:
@@ -51,13 +42,7 @@ def embed(
 
 
 def neighbor_purity(features: Tensor, labels: Tensor, count: int = NEIGHBORS) -> float:
-    """Return the share of each feature's nearest neighbors that have its label, averaged.
-
-    Args:
-        features: (N, A).
-        labels: (N,).
-        count: neighbors of each, without the feature itself.
-    """
+    """Return the share of the nearest neighbors of features (N, A) that have the same label, averaged."""
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(count, len(features) - 1)).fit(features.numpy())
@@ -77,13 +62,7 @@ def spread_ratio(features: Tensor, labels: Tensor) -> float:
 def augment(case: Case, per_class: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Augment one feature of each class as ISDA does (Eq. 4).
 
-    Args:
-        case: with the statistics and lambda of its checkpoint.
-        per_class: augmented copies of each.
-        generator: of the choice and the directions.
-
-    Returns:
-        (K,) chosen features, by their place in the sample, and (K, per_class, A) copies.
+    Returns (K,) chosen features, by their place in the sample, and (K, per_class, A) copies.
     """
     trained, sample = case.trained.needs_statistics(), case.sample
     order = torch.randperm(len(sample), generator=generator)

@@ -22,12 +22,7 @@ SMALLEST = 4  # side of the map that both networks begin or end with
 
 
 class Conditional(nn.Sequential):
-    """Layers whose input is joined by the classes of a conditional network, as one-hot channels.
-
-    Args:
-        *stages: the layers.
-        num_classes: C; 0 for an unconditional network.
-    """
+    """Layers whose input is joined by the classes, if it is a conditional network with any, as one-hot channels."""
 
     def __init__(self, *stages: nn.Module, num_classes: int) -> None:
         super().__init__(*stages)
@@ -45,12 +40,8 @@ class Conditional(nn.Sequential):
 def make_generator(latent: int, channels: int, size: int, width: int, num_classes: int = 0) -> Conditional:
     """Return a network from noise (N, latent) to images from -1 to 1: up-sampling and 3x3 convolutions.
 
-    Args:
-        latent: size of the noise.
-        channels: of the images.
-        size: side of the images, 4 times a power of two.
-        width: channels of the largest map; twice as many for each halving.
-        num_classes: of a conditional generator.
+    ``size`` is the side of the images, 4 times a power of two, and ``width`` the channels of the largest map; there are
+    twice as many for each halving.
     """
     widths = widths_of(size, width)[::-1]
     stages: list[nn.Module] = [nn.Linear(latent + num_classes, widths[0] * SMALLEST**2)]
@@ -76,11 +67,7 @@ def make_critic(channels: int, size: int, width: int, num_classes: int = 0) -> C
 
 
 def widths_of(size: int, width: int) -> list[int]:
-    """Return the channels of the maps from the largest to the smallest.
-
-    Raises:
-        OptionError: if a size is not 4 times a power of two.
-    """
+    """Return the channels of the maps from the largest to the smallest."""
     doublings = (size // SMALLEST).bit_length() - 1
     if size != SMALLEST << max(doublings, 0):
         raise OptionError(f'size must be 4 times a power of two, such as 8 or 32, got {size}')
@@ -90,13 +77,8 @@ def widths_of(size: int, width: int) -> list[int]:
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> Tensor:
     r"""Return the mean of :math:`(\|\nabla_x D(x)\| - 1)^2` at random places between real and generated images.
 
-    I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017, Eq. 3.
-
-    Args:
-        critic: scores (N,) of images and labels.
-        real: (N, channels, H, W).
-        fake: the same shape.
-        labels: (N,), or None.
+    I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017, Eq. 3. The critic scores images (N, channels, H,
+    W), and labels (N,) of a conditional one.
     """
     mix = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
     between = (real + mix * (fake - real)).detach().requires_grad_()

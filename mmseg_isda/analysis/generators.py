@@ -16,11 +16,7 @@ from .trained import Trained
 
 
 def load_generator(source: str) -> Callable[[Tensor], Tensor]:
-    """Load a generator from a TorchScript file, or import it: ``package.module:name``.
-
-    Raises:
-        OptionError: if there is neither.
-    """
+    """Load a generator from a TorchScript file, or import it: ``package.module:name``."""
     if Path(source).is_file():
         try:
             return torch.jit.load(source, map_location='cpu').eval()
@@ -56,14 +52,8 @@ def functions_of(
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
     """Freeze both networks on one device, and yield what the mapping is made of.
 
-    Args:
-        trained: the classifier of images.
-        generator: from standardized inputs to images.
-        bounds: of the generator's pixels, black and white.
-
-    Yields:
-        ``paint``, from inputs of the generator to images of 0 to 255, and ``encode``, from images as the network gets
-        them to features (N, A).
+    It is ``paint``, from inputs of the generator, whose pixels have the ``bounds`` black and white, to images of 0 to
+    255, and ``encode``, from images as the network gets them to features (N, A).
     """
     device = trained.classifier.weight.device
     for network in (trained.model, generator):

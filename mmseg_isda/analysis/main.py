@@ -29,11 +29,7 @@ LIBRARIES = ('matplotlib', 'sklearn', 'scipy')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line on which WHAT may stand first or last.
-
-    Raises:
-        OptionError: if no analysis is named, or a number is too small.
-    """
+    """Parse a command line on which WHAT may stand first or last."""
     argv = list(sys.argv[1:] if argv is None else argv)
     what = next((word for word in argv if word in ANALYSES), None)
     if what is not None:
@@ -60,14 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one analysis and write its picture and its numbers.
-
-    Args:
-        argv: the command line without the name of the program; by default that of the process.
-
-    Raises:
-        UserError: for anything that the user can mend.
-    """
+    """Run one analysis and write its picture and its numbers."""
     try:
         args = parse_args(argv)
         _run(args)

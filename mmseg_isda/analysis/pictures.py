@@ -41,14 +41,7 @@ def color_and_marker(index: int) -> tuple[str, str]:
 
 
 def show_image(axes: Axes, image: np.ndarray, note: str = '', *, color: str = 'black') -> None:
-    """Draw an image without axes, framed, with a note below it.
-
-    Args:
-        axes: where to draw.
-        image: (H, W, 3) or (H, W, 1), 0 to 255; other values are clipped.
-        note: text below the image.
-        color: of the note and the frame.
-    """
+    """Draw an image (H, W, 3) or (H, W, 1), 0 to 255, without axes, framed, with a note below it."""
     axes.imshow(np.clip(image, 0, 255).astype(np.uint8).repeat(4 - image.shape[2], 2)[..., :3], interpolation='nearest')
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
@@ -58,14 +51,7 @@ def show_image(axes: Axes, image: np.ndarray, note: str = '', *, color: str = 'b
 
 
 def write_results(folder: Path, name: str, numbers: dict[str, Any], figure: Figure) -> None:
-    """Write ``name.png`` and ``name.json`` into a folder, which is made.
-
-    Args:
-        folder: where to write.
-        name: of the files, without suffix.
-        numbers: what the picture shows; tensors and arrays become lists.
-        figure: the picture.
-    """
+    """Write ``name.png`` and ``name.json`` into a folder, which is made; tensors and arrays become lists."""
     with temporary_beside(folder / f'{name}.png') as temporary:
         figure.savefig(temporary, format='png')
         move_into_place(temporary, folder / f'{name}.png', force=True)

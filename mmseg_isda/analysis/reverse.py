@@ -25,19 +25,12 @@ NEIGHBORS = 5
 
 @dataclass(frozen=True)
 class Descent:
-    """How one step of the mapping is solved.
+    """How one step of the mapping is solved."""
 
-    Attributes:
-        optimizer: ``'SGD'`` or ``'Adam'``, of ``torch.optim``.
-        lr: learning rate, divided by 10 after each quarter.
-        steps: of gradient descent.
-        options: further ones of the optimizer.
-    """
-
-    optimizer: str
-    lr: float
+    optimizer: str  # of torch.optim
+    lr: float  # divided by 10 after each quarter
     steps: int
-    options: dict[str, Any]
+    options: dict[str, Any]  # further ones of the optimizer
 
 
 _GD = dict(momentum=0.9, weight_decay=1e-4)
@@ -60,16 +53,9 @@ def standardize(z: Tensor) -> Tensor:
 def descend(
     objective: Callable[[Tensor], Tensor], z: Tensor, descent: Descent, name: str = ''
 ) -> tuple[Tensor, Tensor]:
-    """Minimize an objective over the standardized inputs of a generator.
+    """Minimize an objective, (N,) values of standardized inputs (N, L) of a generator, each of its own row.
 
-    Args:
-        objective: (N,) values of (N, L) standardized inputs, each of its own row.
-        z: (N, L) to begin with.
-        descent: how.
-        name: of the progress bar.
-
-    Returns:
-        For each row the best on its path, (N, L), and its value, (N,).
+    Returns for each row the best on its path, (N, L), and its value, (N,).
     """
     z = z.detach().clone().requires_grad_()
     optimizer = getattr(torch.optim, descent.optimizer)([z], lr=descent.lr, **descent.options)
@@ -165,14 +151,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], Figure]:
 def map_back(
     case: Case, generator: Callable[[Tensor], Tensor], original: Tensor, labels: Tensor, args: argparse.Namespace
 ) -> dict[str, Tensor]:
-    """Run both steps of the mapping.
-
-    Args:
-        case: with the statistics and lambda of its checkpoint.
-        generator: from standardized inputs to images.
-        original: (K, channels, H, W) images of 0 to 255.
-        labels: (K,) their classes.
-        args: of the command; ``augmented`` is M.
+    """Run both steps of the mapping for K images of 0 to 255, with M = ``args.augmented``.
 
     Returns:
         ``found`` (K, ...) and ``augmented`` (K, M, ...), images of steps I and II, 0 to 255; ``found_error`` (K,),

@@ -23,20 +23,12 @@ NOT_METRICS = ('step', 'time', 'data_time', 'memory')
 
 @dataclass(frozen=True)
 class Run:
-    """One run of tools/train.py.
+    """One run of tools/train.py."""
 
-    Attributes:
-        path: its work folder.
-        name: of its config, and of its folder where other settings of that config were run too: runs of one name
-            differ by nothing but their seed.
-        cfg: the whole config.
-        validations: metrics by the epoch, or iteration, that they follow.
-    """
-
-    path: Path
-    name: str
+    path: Path  # its work folder
+    name: str  # of its config, and of its folder where runs of that config differ by more than their seed
     cfg: Config
-    validations: dict[int, dict[str, float]]
+    validations: dict[int, dict[str, float]]  # metrics by the epoch, or iteration, that they follow
 
     @property
     def unit(self) -> str:
@@ -44,11 +36,7 @@ class Run:
         return 'epoch' if 'max_epochs' in (self.cfg.get('train_cfg') or {}) else 'iteration'
 
     def curve(self, metric: str) -> dict[int, float]:
-        """Return a metric over training; of an accuracy the error, 100 minus it.
-
-        Raises:
-            OptionError: if the run has no such metric.
-        """
+        """Return a metric over training; of an accuracy the error, 100 minus it."""
         kept = {step: metrics[metric] for step, metrics in sorted(self.validations.items()) if metric in metrics}
         if not kept:
             names = sorted({name for metrics in self.validations.values() for name in metrics})
@@ -78,12 +66,7 @@ def add_run_options(parser: ArgumentParser) -> None:
 
 
 def runs_and_metric(args: Namespace) -> tuple[list[Run], str]:
-    """Return the runs that the command line names, and the metric to draw of them.
-
-    Raises:
-        MissingPathError: see :func:`read_runs`.
-        OptionError: if the toolkit has no usual metric.
-    """
+    """Return the runs that the command line names, and the metric to draw of them."""
     runs = read_runs(args.runs)
     metric = args.metric or toolkit_of(runs[0].cfg).metric
     if metric is None:
@@ -95,9 +78,6 @@ def read_runs(folders: Iterable[str | Path]) -> list[Run]:
     """Read every run in some folders, each a work folder or one of work folders.
 
     A run that ended before others of its name did is left out, and named on stderr.
-
-    Raises:
-        MissingPathError: if a folder is not there, or holds no log of a validation.
     """
     runs = []
     for folder in map(Path, folders):

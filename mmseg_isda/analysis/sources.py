@@ -25,14 +25,7 @@ CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 class Case(NamedTuple):
-    """One checkpoint with what was collected from it.
-
-    Attributes:
-        trained: the network.
-        dataset: whose images were visited.
-        sample: features, logits and labels.
-        names: of all classes.
-    """
+    """One checkpoint with what was collected from it."""
 
     trained: Trained
     dataset: Dataset
@@ -75,11 +68,7 @@ def add_source_options(parser: argparse.ArgumentParser, *, split: str, images: i
 
 
 def load_cases(args: argparse.Namespace) -> Iterator[Case]:
-    """Yield each checkpoint that the command line names, one network at a time.
-
-    Raises:
-        UserError: for anything that the user can mend.
-    """
+    """Yield each checkpoint that the command line names, one network at a time."""
     for config, checkpoint in pairs_of(args.sources):
         trained = open_trained(config, checkpoint, classifier=args.classifier, options=parse_options(args.cfg_options))
         dataset = build_dataset(trained.cfg, args.split)
@@ -90,11 +79,7 @@ def load_cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def pairs_of(sources: Sequence[str]) -> list[tuple[Path, Path]]:
-    """Return config and checkpoint of each checkpoint named; a config holds for those that follow it.
-
-    Raises:
-        UserError: if no config comes first, a file is missing, or a folder holds no checkpoint.
-    """
+    """Return config and checkpoint of each checkpoint named; a config holds for those that follow it."""
     pairs, config = [], None
     for source in map(Path, sources):
         if source.suffix in CONFIG_SUFFIXES:
@@ -109,11 +94,7 @@ def pairs_of(sources: Sequence[str]) -> list[tuple[Path, Path]]:
 
 
 def checkpoints_of(source: Path) -> list[Path]:
-    """Return a checkpoint, or those of a folder in the order of training.
-
-    Raises:
-        MissingPathError: if there is none.
-    """
+    """Return a checkpoint, or those of a folder in the order of training."""
     if not source.is_dir():
         return [check_file(source, 'checkpoint')]
     numbered = [path for path in source.glob('*.pth') if re.search(r'_\d+$', path.stem)]
@@ -123,11 +104,7 @@ def checkpoints_of(source: Path) -> list[Path]:
 
 
 def of_classes(sample: Sample, names: Sequence[str], wanted: Sequence[str] | None) -> Sample:
-    """Return the part of a sample that is of the wanted classes, by name or number; None for all.
-
-    Raises:
-        OptionError: if there is no such class, fewer than two are left, or one of them has fewer than two vectors.
-    """
+    """Return the part of a sample that is of the wanted classes, by name or number; None for all."""
     index = {name: label for label, name in enumerate(names)} | {str(label): label for label in range(len(names))}
     unknown = [name for name in wanted or () if name not in index]
     if unknown:

@@ -43,10 +43,8 @@ def held_by_diagonal(matrix: Tensor) -> float:
 def cheaper_matrices(matrix: Tensor, shared: Tensor, ranks: Sequence[int] = RANKS) -> dict[str, Tensor]:
     """Return what each setting of ``covariance`` but ``'full'`` keeps of a covariance (A, A).
 
-    Args:
-        matrix: of one class.
-        shared: (A, A) of all features together.
-        ranks: of ``'low_rank'``, which keeps as many directions and the exact variance of every feature.
+    ``shared`` (A, A) is that of all features together; a low rank keeps as many directions and the exact variance of
+    every feature.
     """
     values, vectors = torch.linalg.eigh(matrix)
     kept = {'identity': torch.eye(len(matrix)).to(matrix), 'shared': shared, 'diagonal': matrix.diagonal().diag()}
@@ -67,13 +65,8 @@ def quadratic_forms(weight: Tensor, label: int, matrix: Tensor) -> Tensor:
 def compare_forms(truth: Tensor, cheaper: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Return how well cheaper covariances reproduce the shifts, once ``lambda_0`` makes up for their size.
 
-    Args:
-        truth: (K, C) forms of K classes with the true covariances.
-        cheaper: the same with others, by name.
-
-    Returns:
-        By name: ``lambda_0_factor``, which gives the same mean shift, and ``error`` (K,), the mean deviation that is
-        left in the shifts of each class, over their mean.
+    By name of the (K, C) forms of K classes: ``lambda_0_factor``, which gives the same mean shift as the true ones, and
+    ``error`` (K,), the mean deviation that is left in the shifts of each class, over their mean.
     """
     compared = {}
     for name, forms in cheaper.items():

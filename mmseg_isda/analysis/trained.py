@@ -30,27 +30,16 @@ USUAL_CLASSIFIERS = ('decode_head.conv_seg', 'head.fc')
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of a checkpoint, in evaluation mode.
+    """A network with the weights of a checkpoint, in evaluation mode."""
 
-    Attributes:
-        path: the checkpoint.
-        cfg: config of the network.
-        model: the network.
-        classifier: its linear layer or 1x1 convolution.
-        statistics: running statistics of its ISDA loss; None if the checkpoint has none.
-        strength: lambda when the checkpoint was written; None without ISDA.
-        step: epochs, or iterations, of training so far; None if the checkpoint does not say.
-        unit: ``'epoch'`` or ``'iteration'``.
-    """
-
-    path: Path
+    path: Path  # of the checkpoint
     cfg: Config
     model: nn.Module
-    classifier: nn.Module
-    statistics: nn.Module | None
-    strength: float | None
-    step: int | None
-    unit: str
+    classifier: nn.Module  # its linear layer or 1x1 convolution
+    statistics: nn.Module | None  # of its ISDA loss; None if the checkpoint has none
+    strength: float | None  # lambda when the checkpoint was written; None without ISDA
+    step: int | None  # epochs, or iterations, of training so far; None if the checkpoint does not say
+    unit: str  # 'epoch' or 'iteration'
 
     @property
     def title(self) -> str:
@@ -69,11 +58,7 @@ class Trained:
         return torch.zeros(len(self.weight)) if bias is None else bias.detach().float().cpu()
 
     def needs_statistics(self) -> Trained:
-        """Return self, with statistics and a strength.
-
-        Raises:
-            CheckpointError: if the checkpoint has none.
-        """
+        """Return self, if the checkpoint has statistics and a strength."""
         if self.statistics is None or self.strength is None:
             raise CheckpointError(
                 f'{self.path} holds no ISDA statistics (trained without ISDA, or published without them): name a '
@@ -87,15 +72,8 @@ def open_trained(
 ) -> Trained:
     """Build the network of a config and load a checkpoint into it.
 
-    Args:
-        config: config file of MMSegmentation or MMPretrain.
-        checkpoint: a local file.
-        classifier: name of the layer to look at, such as ``'auxiliary_head.conv_seg'``; by default that of the first
-            ISDA loss, or a usual one.
-        options: settings of the config to change.
-
-    Raises:
-        UserError: if either cannot be read, or there is no such layer.
+    ``classifier`` names the layer to look at, such as ``'auxiliary_head.conv_seg'``; by default it is that of the first
+    ISDA loss, or a usual one.
     """
     cfg = load_config(config, options)
     import_plugin(cfg)
@@ -157,16 +135,7 @@ def _strength(loss: nn.Module, step: int | None, total: int | None) -> float:
 
 
 def build_dataset(cfg: Config, split: str) -> Dataset:
-    """Build the data set of a split with the pipeline of validation, which changes nothing at random.
-
-    Args:
-        cfg: config whose toolkit has been imported.
-        split: ``'train'``, ``'val'`` or ``'test'``.
-
-    Raises:
-        OptionError: if the config has no such split.
-        MissingPathError: if its folders are not there.
-    """
+    """Build the data set of a split with the pipeline of validation, which changes nothing at random."""
     name = f'{split}_dataloader'
     if not cfg.get(name):
         raise OptionError(f'the config has no {name}: name another split by --split')
@@ -212,12 +181,9 @@ def _is_blue_first(cfg: Config) -> bool:
 
 
 def patch_of(image: np.ndarray, position: Sequence[float], share: float = 0.25) -> np.ndarray:
-    """Cut the square around a position out of an image.
+    """Cut the square around a position (row and column, 0 to 1) out of an image (H, W, channels).
 
-    Args:
-        image: (H, W, channels).
-        position: row and column, from 0 to 1.
-        share: side of the square over the image's height; near a border the square is moved inside.
+    Its side is a share of the image's height; near a border the square is moved inside.
     """
     side = max(1, min(round(share * image.shape[0]), *image.shape[:2]))
     top, left = (
