@@ -110,14 +110,12 @@ def direct_bases(path: Path) -> list[str]:
         raise OptionError(f'config {path}, line {error.lineno}: {error.msg}') from error
     except (OSError, ValueError) as error:
         raise OptionError(f'config {path} is no text of Python: {error}') from error
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == '_base_':
-            try:
-                named = ast.literal_eval(node.value)
-            except ValueError:
-                return []
-            return [name for name in ([named] if isinstance(named, str) else named) if '::' not in name]
-    return []
+    assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    try:
+        named = ast.literal_eval(assigned.get('_base_', ast.List([])))
+    except ValueError:  # it is computed
+        return []
+    return [name for name in ([named] if isinstance(named, str) else named) if '::' not in name]
 
 
 def copy_config(name: str, folder: str | os.PathLike, *, force: bool = False) -> list[Path]:

@@ -188,13 +188,8 @@ def start(run: Run, *, test: bool, metric: str, processes: int, environment: Map
     with (run.folder / LOG).open('a') as log:  # what an earlier start printed, or another process, stays
         log.write(f'{BEGIN}\n')
         log.flush()
-        return Popen(
-            [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words],
-            stdin=DEVNULL,
-            stdout=log,
-            stderr=STDOUT,
-            env=env,
-        )
+        command = [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words]
+        return Popen(command, stdin=DEVNULL, stdout=log, stderr=STDOUT, env=env)
 
 
 def failure(run: Run, status: int) -> str:
