@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ def write_json(path: Path, content: Any) -> None:
     """Write a file that appears whole or not at all; what is no finite number becomes ``null``."""
     from ..files import write_bytes
 
-    write_bytes((json.dumps(plain(content), indent=2) + '\n').encode(), path)
+    text = json.dumps(content, default=lambda value: value.tolist())  # of NumPy and PyTorch
+    plain = json.loads(text, parse_constant=lambda _: None)
+    write_bytes((json.dumps(plain, indent=2) + '\n').encode(), path)
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
@@ -36,14 +36,3 @@ def is_record(path: Path) -> bool:
         return path.is_file() and bool(read_json(path, 'validations'))
     except OptionError:
         return False
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON can hold: numbers and arrays of NumPy and PyTorch as plain ones, NaN as ``None``."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, 'tolist'):
-        return plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
