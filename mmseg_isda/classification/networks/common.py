@@ -1,0 +1,36 @@
+"""What the paper's CIFAR networks share: how they begin, and how deep they may be."""
+
+from __future__ import annotations
+
+
+def conv_init(mode: str = 'fan_out') -> list[dict]:
+    """Return MMEngine's ``init_cfg`` for normal weights of convolutions, and batch norms that begin as the identity.
+
+    Args:
+        mode: with ``'fan_out'`` the standard deviation is sqrt(2 / (k^2 out)), where k is the kernel's size and out the
+            output channels of all groups; with ``'fan_in'`` the input channels of one group take the place of out.
+    """
+    return [
+        dict(type='Kaiming', layer='Conv2d', mode=mode, nonlinearity='relu', distribution='normal'),
+        dict(type='Constant', layer='_BatchNorm', val=1),
+    ]
+
+
+def blocks_per_stage(depth: int, layers: int, others: int, usual: str) -> int:
+    """Return n of a depth of ``layers * n + others``; raise ValueError, naming ``usual`` depths, where there is none."""
+    blocks, rest = divmod(depth - others, layers)
+    if rest or blocks < 1:
+        raise ValueError(f'depth must be {layers} n + {others} with n of at least 1, such as {usual}, got {depth}')
+    return blocks
+
+
+def three_stages(stem: int, width: int, blocks: int) -> list[list[tuple[int, int, int]]]:
+    """Return input channels, output channels and stride of each block of three stages, each twice as wide as the last.
+
+    Args:
+        stem: channels that enter the first stage.
+        width: channels that leave it.
+        blocks: blocks of each stage.
+    """
+    stages = [[(stem, width, 1)], [(width, 2 * width, 2)], [(2 * width, 4 * width, 2)]]
+    return [[first, *[(first[1], first[1], 1)] * (blocks - 1)] for (first,) in stages]
