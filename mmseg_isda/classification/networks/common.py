@@ -17,7 +17,7 @@ def conv_init(mode: str = 'fan_out') -> list[dict]:
 
 
 def blocks_per_stage(depth: int, layers: int, others: int, usual: str) -> int:
-    """Return n of a depth of ``layers * n + others``; raise ValueError, naming ``usual`` depths, where there is none."""
+    """Return n of a depth of ``layers * n + others``; raise ValueError, which names ``usual`` depths, without one."""
     blocks, rest = divmod(depth - others, layers)
     if rest or blocks < 1:
         raise ValueError(f'depth must be {layers} n + {others} with n of at least 1, such as {usual}, got {depth}')
