@@ -30,7 +30,7 @@ class CheckpointGuard(Hook):
         self._savers: list[CheckpointHook] = []
 
     def before_run(self, runner) -> None:
-        """Begin to watch what the model loads. Testing is left alone."""
+        """Begin to watch what the model loads; testing is left alone."""
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -39,11 +39,7 @@ class CheckpointGuard(Hook):
                 self._watches.append(_watch(runner, path, module))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Refuse incomplete statistics.
-
-        Raises:
-            CheckpointError: naming them.
-        """
+        """Raise CheckpointError for incomplete statistics."""
         source = str(runner.cfg.get('load_from') or 'the checkpoint')
         check_statistics(state_dict_of(checkpoint, source), source)
 
@@ -72,17 +68,15 @@ class RemovesLater:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._waiting: list[tuple[str, Any]] = []
+        self._waiting: list[tuple[str, Any]] = []  # name of the method, path
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
     def remove(self, path: Any) -> None:
-        """Remove a file later."""
         self._waiting.append(('remove', path))
 
     def rmtree(self, path: Any) -> None:
-        """Remove a folder later."""
         self._waiting.append(('rmtree', path))
 
     def remove_now(self, without: Collection) -> None:

@@ -58,7 +58,14 @@ class InMemoryDataset(BaseDataset):
             )
         if not len(images):
             raise OptionError(f'{source}: there is no image in it')
-        self._name_classes(labels, classes, source)
+        if self.CLASSES is None:
+            names = classes if classes is not None else map(str, range(int(labels.max(initial=0)) + 1))
+            self._metainfo['classes'] = tuple(names)
+        elif classes is not None and len(classes) != len(self.CLASSES):
+            raise OptionError(
+                f'{source} has {len(classes)} classes, but `classes` names {len(self.CLASSES)}: leave it out, or name '
+                f'{", ".join(classes[:20])}'
+            )
         wrong = np.flatnonzero((labels < 0) | (labels >= len(self.CLASSES)))
         if len(wrong):
             raise OptionError(
@@ -68,16 +75,6 @@ class InMemoryDataset(BaseDataset):
         if images.ndim == 4 and images.shape[3] == 1:
             images = images[..., 0]
         return [dict(img=image, gt_label=int(label)) for image, label in zip(images, labels, strict=True)]
-
-    def _name_classes(self, labels: np.ndarray, classes: Sequence[str] | None, source: str) -> None:
-        if self.CLASSES is None:
-            names = classes if classes is not None else map(str, range(int(labels.max(initial=0)) + 1))
-            self._metainfo['classes'] = tuple(names)
-        elif classes is not None and len(classes) != len(self.CLASSES):
-            raise OptionError(
-                f'{source} has {len(classes)} classes, but `classes` names {len(self.CLASSES)}: leave it out, or name '
-                f'{", ".join(classes[:20])}'
-            )
 
 
 @DATASETS.register_module()
@@ -263,9 +260,6 @@ class HandwrittenDigits(InMemoryDataset):
         images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)  # stored as 0 to 16
         return self.pack(images, digits.target[part], None, type(self).__name__)
 
-    def extra_repr(self) -> list[str]:
-        return [f'Split: \t{self.split}']
-
 
 @DATASETS.register_module()
 class SVHN(InMemoryDataset):
@@ -302,6 +296,3 @@ class SVHN(InMemoryDataset):
             raise OptionError(f'SVHN: {self.data_root}/{self.split}_32x32.mat cannot be read: {error}') from error
         images = np.ascontiguousarray(source.data.transpose(0, 2, 3, 1))
         return self.pack(images, source.labels, None, type(self).__name__)
-
-    def extra_repr(self) -> list[str]:
-        return [f'Split: \t{self.split}']

@@ -25,12 +25,6 @@ def blocks_per_stage(depth: int, layers: int, others: int, usual: str) -> int:
 
 
 def three_stages(stem: int, width: int, blocks: int) -> list[list[tuple[int, int, int]]]:
-    """Return input channels, output channels and stride of each block of three stages, each twice as wide as the last.
-
-    Args:
-        stem: channels that enter the first stage.
-        width: channels that leave it.
-        blocks: blocks of each stage.
-    """
+    """Return (input channels, output channels, stride) of the blocks of three stages; each doubles the first's width."""
     stages = [[(stem, width, 1)], [(width, 2 * width, 2)], [(2 * width, 4 * width, 2)]]
     return [[first, *[(first[1], first[1], 1)] * (blocks - 1)] for (first,) in stages]

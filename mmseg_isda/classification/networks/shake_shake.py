@@ -30,18 +30,10 @@ class _Shake(torch.autograd.Function):
 
 
 def shake(a: Tensor, b: Tensor, *, training: bool) -> Tensor:
-    """Return the random mean of two branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
+    """Return the random mean of two (N, C, H, W) branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
 
     In training, alpha and the coefficient beta of the gradients are drawn uniformly from [0, 1), independently of each
     other and for every sample. In evaluation the result is the plain mean.
-
-    Args:
-        a: (N, C, H, W).
-        b: (N, C, H, W).
-        training: whether to draw.
-
-    Returns:
-        (N, C, H, W).
     """
     if not training:
         return (a + b) / 2

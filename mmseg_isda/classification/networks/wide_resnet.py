@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
@@ -52,13 +54,7 @@ class WideResNet(BaseBackbone):
     """
 
     def __init__(
-        self,
-        depth: int,
-        *,
-        widen_factor: int,
-        dropout: float = 0.0,
-        in_channels: int = 3,
-        init_cfg: dict | list[dict] | None = None,
+        self, depth: int, *, widen_factor: int, dropout: float = 0.0, in_channels: int = 3, init_cfg: Any = None
     ) -> None:
         super().__init__(conv_init() if init_cfg is None else init_cfg)
         blocks = blocks_per_stage(depth, 6, 4, '16 or 28')

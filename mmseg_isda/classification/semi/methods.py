@@ -14,15 +14,10 @@ from ...engine.semi.branches import STUDENT, TEACHER
 
 
 class Method(nn.Module):
-    """Base of the methods: a scalar, the mean over the unlabeled images.
+    """Base of the methods: a scalar, the mean over the unlabeled images."""
 
-    Attributes:
-        joint_batch: whether the unlabeled images are normalized together with the labeled ones.
-        branches: views that the method needs beside the student's.
-    """
-
-    joint_batch = True
-    branches: tuple[str, ...] = ()
+    joint_batch = True  # whether the unlabeled images are normalized together with the labeled ones
+    branches: tuple[str, ...] = ()  # views that the method needs beside the student's
 
     def forward(
         self, student: nn.Module, logits: Tensor, inputs: dict[str, Tensor], data_samples: list[DataSample]
