@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import CheckpointError
-from .fit import Fit, FitWatch
+from .fit import Fit, watch_fit
 from .reading import state_dict_of
 from .statistics import check_statistics
 
@@ -26,7 +27,7 @@ class CheckpointGuard(Hook):
     priority = 'LOWEST'  # after CheckpointHook, and after EMAHook has copied the model
 
     def __init__(self) -> None:
-        self._watches: list[FitWatch] = []
+        self._handles: list[RemovableHandle] = []
         self._savers: list[CheckpointHook] = []
 
     def before_run(self, runner) -> None:
@@ -36,7 +37,7 @@ class CheckpointGuard(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for path, module in model.named_modules():
             if '.' not in path or any(_pretrained_in(module)):
-                self._watches.append(_watch(runner, path, module))
+                self._handles += watch_fit(module, _teller(runner, path, module))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Raise CheckpointError for incomplete statistics."""
@@ -45,9 +46,8 @@ class CheckpointGuard(Hook):
 
     def before_train(self, runner) -> None:
         """Have old checkpoints removed later."""
-        for watch in self._watches:
-            watch.remove()
-        self._watches = []
+        while self._handles:
+            self._handles.pop().remove()
         self._savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
         for hook in self._savers:
             if (hook.file_client_args or {}).get('backend') == 'disk':  # the deprecated name of the local backend
@@ -95,7 +95,8 @@ def _pretrained_in(module: nn.Module) -> Iterator[str]:
             yield str(item['checkpoint'])
 
 
-def _watch(runner: Any, path: str, module: nn.Module) -> FitWatch:
+def _teller(runner: Any, path: str, module: nn.Module) -> Callable[[Fit], None]:
+    """Return what refuses or logs each set of weights that a module at a path loads."""
     start = runner.cfg.get('load_from')
     # A model that has both takes its own weights before those that the config starts from.
     sources = [*_pretrained_in(module), *([str(start)] if start and not path else [])]
@@ -111,4 +112,4 @@ def _watch(runner: Any, path: str, module: nn.Module) -> FitWatch:
         if not fit.is_exact:
             runner.logger.warning(f'{source} fits {place} in part: {fit}')
 
-    return FitWatch(module, tell)
+    return tell

@@ -38,7 +38,8 @@ def _history_method(owner: Any, name: str) -> Callable:
 
 
 def _checkpoint_classes() -> list:
-    dtypes = {type(np.dtype(kind)) for kind in 'b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 U1 S1'.split()}
+    kinds = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'U1', 'S1')
+    dtypes = {type(np.dtype(kind)) for kind in kinds}
     classes: list = [HistoryBuffer, np.ndarray, np.dtype, slice, *sorted(dtypes, key=str)]
     if not TORCH_LISTS_NAMES:
         return [*classes, multiarray._reconstruct, multiarray.scalar]

@@ -1,4 +1,4 @@
-"""What the paper's CIFAR networks share: how they begin, and how deep they may be."""
+"""What the paper's CIFAR networks share: initialization, depth and widths."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def blocks_per_stage(depth: int, layers: int, others: int, usual: str) -> int:
 
 
 def three_stages(stem: int, width: int, blocks: int) -> list[list[tuple[int, int, int]]]:
-    """Return (input channels, output channels, stride) of the blocks of three stages; each doubles the first's width."""
-    stages = [[(stem, width, 1)], [(width, 2 * width, 2)], [(2 * width, 4 * width, 2)]]
-    return [[first, *[(first[1], first[1], 1)] * (blocks - 1)] for (first,) in stages]
+    """Return (input channels, output channels, stride) of each block in stages of 1, 2, 4 times ``width`` channels."""
+    entries = ((stem, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2))
+    return [[(into, out, stride), *[(out, out, 1)] * (blocks - 1)] for into, out, stride in entries]
