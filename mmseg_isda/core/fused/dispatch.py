@@ -12,16 +12,18 @@ from ..graph import upsampling_of
 from ..tap import ClassifierPass
 from .function import fused_cross_entropy, should_fuse
 
+MEASURED_ON = ('cpu', 'cuda')
+
 
 def wants_fusing(fused: bool | str, logits: Tensor, labels: Tensor) -> bool:
     """Whether an option ``fused`` asks for the fused pass at these sizes.
 
     Args:
-        fused: True, False or ``'auto'``: where it pays, at present on the CPU.
+        fused: True, False or ``'auto'``: where it pays, on devices that were measured.
         logits: (N, C, h, w), before up-sampling.
         labels: (N, H, W).
     """
-    return fused is True or (fused == 'auto' and labels.device.type == 'cpu' and should_fuse(logits, labels))
+    return fused is True or (fused == 'auto' and labels.device.type in MEASURED_ON and should_fuse(logits, labels))
 
 
 def upsampled_cross_entropy(
