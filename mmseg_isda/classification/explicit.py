@@ -73,7 +73,7 @@ class ExplicitSDALoss(ISDALossBase):
 
     @torch.compiler.disable
     def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, **call: Any) -> Tensor:
-        """Return the loss of one head, see :meth:`.ISDALoss.forward`; there is no ``ignore_index``.
+        """Return the loss of one head; the arguments are those of ``ISDALoss.forward``, without ``ignore_index``.
 
         Raises:
             ValueError: also if learned covariances have another shape than the classifier.

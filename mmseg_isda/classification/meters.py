@@ -18,7 +18,7 @@ class LastEpochsMean(ValidationHistory):
     """Report the mean of each metric over the validations of the last epochs, as the paper does for CIFAR.
 
     It is logged when training ends, written to the visualizer (``scalars.json``, TensorBoard, W&B) as
-    ``last_<n>_epochs/<metric>`` and kept in the message hub as ``last_epochs_mean``, also in a run that was resumed.
+    ``last_<n>_epochs/<metric>`` and kept in the message hub as ``last_epochs_mean``. A resumed run reports the same.
 
     Args:
         num_epochs: how many epochs count.
