@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import CheckpointError
 from .reading import read_checkpoint, state_dict_of
@@ -22,19 +23,12 @@ _Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Fit:
-    """What became of the parameters of a module, and of other tensors in the file but for counters and statistics.
+    """What became of the parameters of a module, and of other tensors in the file but for counters and statistics."""
 
-    Attributes:
-        matched: how many parameters were loaded.
-        missed: those that the file lacks.
-        left_over: names that the file has and the module lacks.
-        misshapen: {name in both: (shape in the file, shape in the module)}.
-    """
-
-    matched: int
-    missed: Sequence[str]
-    left_over: Sequence[str]
-    misshapen: Mapping[str, tuple[_Shape, _Shape]]
+    matched: int  # parameters that were loaded
+    missed: Sequence[str]  # those that the file lacks
+    left_over: Sequence[str]  # names that the file has and the module lacks
+    misshapen: Mapping[str, tuple[_Shape, _Shape]]  # {name in both: (shape in the file, shape in the module)}
 
     def __str__(self) -> str:
         shapes = [f'{name}: {there} in the file, {here} in the model' for name, (there, here) in self.misshapen.items()]
@@ -64,11 +58,7 @@ class Fit:
 
 
 def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
-    """Refuse to score a checkpoint of another network, or with a part of this one alone.
-
-    Args:
-        model: the network, possibly wrapped for test-time augmentation or for several processes.
-        path: the checkpoint.
+    """Refuse to score a checkpoint of another network than the model, wrapped or not, or with a part of it alone.
 
     Raises:
         CheckpointError: if a weight is missing (an auxiliary head may be), or has another shape.
@@ -86,42 +76,26 @@ def check_weights(model: nn.Module, path: str | os.PathLike) -> None:
         raise CheckpointError(f'{path} does not fit the model of the config: {fit}')
 
 
-class FitWatch:
-    """Tell how far each set of weights fits that a module loads as a whole.
+def watch_fit(module: nn.Module, tell: Callable[[Fit], None]) -> list[RemovableHandle]:
+    """Call ``tell`` with how far each set of weights fits that a module loads as a whole; return the hooks on it."""
+    loading: list[tuple[Mapping, list[str]]] = []
 
-    Args:
-        module: network or a part of it.
-        tell: is called with every :class:`Fit`.
-    """
+    def before(state: Mapping, prefix: str, metadata: Any, strict: bool, missing, unexpected, errors) -> None:
+        loading[:] = [] if prefix else [(state, errors)]  # a prefix: the module is loaded as a part of another one
 
-    def __init__(self, module: nn.Module, tell: Callable[[Fit], None]) -> None:
-        self._tell = tell
-        self._loading: tuple[Mapping, list[str]] | None = None
-        self._handles = (
-            module._register_load_state_dict_pre_hook(self._before),
-            module.register_load_state_dict_post_hook(self._after),
-        )
+    def after(module: nn.Module, incompatible: Any) -> None:
+        if loading:
+            tell(_fit(module, *loading.pop(), incompatible))
 
-    def remove(self) -> None:
-        """Stop watching."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _before(self, state: Mapping, prefix: str, metadata: Any, strict: bool, missing, unexpected, errors) -> None:
-        self._loading = None if prefix else (state, errors)  # a prefix: the module is loaded as a part of another one
-
-    def _after(self, module: nn.Module, incompatible: Any) -> None:
-        if self._loading is None:
-            return
-        (state, errors), self._loading = self._loading, None
-        wanted = [name for name, _ in module.named_parameters()]
-        found = [match.groups() for text in errors if (match := _MISFIT.match(text))]
-        misshapen = {name: (_shape(there), _shape(here)) for name, there, here in found if name in wanted}
-        missed = [name for name in wanted if name in incompatible.missing_keys]
-        ours = {*find_statistics(state), *(name for name in state if name.endswith('num_batches_tracked'))}
-        left_over = [name for name in incompatible.unexpected_keys if name not in ours]
-        self._tell(Fit(len(wanted) - len(missed) - len(misshapen), missed, left_over, misshapen))
+    return [module._register_load_state_dict_pre_hook(before), module.register_load_state_dict_post_hook(after)]
 
 
-def _shape(text: str) -> _Shape:
-    return tuple(int(part) for part in text.split(',') if part.strip())
+def _fit(module: nn.Module, state: Mapping, errors: list[str], incompatible: Any) -> Fit:
+    wanted = [name for name, _ in module.named_parameters()]
+    found = [match.groups() for text in errors if (match := _MISFIT.match(text))]
+    shapes = {name: tuple(tuple(map(int, re.findall(r'\d+', shape))) for shape in pair) for name, *pair in found}
+    misshapen = {name: pair for name, pair in shapes.items() if name in wanted}
+    missed = [name for name in wanted if name in incompatible.missing_keys]
+    ours = {*find_statistics(state), *(name for name in state if name.endswith('num_batches_tracked'))}
+    left_over = [name for name in incompatible.unexpected_keys if name not in ours]
+    return Fit(len(wanted) - len(missed) - len(misshapen), missed, left_over, misshapen)

@@ -60,13 +60,7 @@ def guard_process() -> None:
 # --- checkpoints, which stay on the CPU: `load_state_dict` copies from there ------------------------------------------
 
 
-def load_from_file(filename: str, map_location: Any = None) -> Mapping:
-    """Load a local checkpoint."""
-    return read_checkpoint(filename)
-
-
-def load_from_storage(filename: str, map_location: Any = None) -> Mapping:
-    """Load a checkpoint from an object storage."""
+def _load_from_storage(filename: str, map_location: Any = None) -> Mapping:
     try:
         content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
     except (ImportError, OSError) as error:
@@ -76,7 +70,7 @@ def load_from_storage(filename: str, map_location: Any = None) -> Mapping:
     return read_stream(io.BytesIO(content), filename)
 
 
-def load_from_nowhere(filename: str, map_location: Any = None) -> Mapping:
+def _refuse(filename: str, map_location: Any = None) -> Mapping:
     """Refuse a checkpoint that only an unchecked loader of the host could fetch."""
     raise CheckpointError(f'{filename} cannot be loaded safely: download it and name the file')
 
@@ -145,9 +139,9 @@ class WholeFileBackend(LocalBackend):
 
 
 _LOADERS = {
-    ('',): load_from_file,
-    (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_storage,
-    ('pavi://',): load_from_nowhere,
+    ('',): lambda filename, map_location=None: read_checkpoint(filename),
+    (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): _load_from_storage,
+    ('pavi://',): _refuse,
     ('http://', 'https://'): _downloading(load_from_http),
     ('modelzoo://', 'torchvision://'): _downloading(load_from_torchvision),
     ('open-mmlab://', 'openmmlab://'): _downloading(load_from_openmmlab),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import CheckpointError
-from .fit import Fit, FitWatch
+from .fit import Fit, watch_fit
 from .reading import state_dict_of
 from .statistics import check_statistics
 
@@ -26,32 +27,27 @@ class CheckpointGuard(Hook):
     priority = 'LOWEST'  # after CheckpointHook, and after EMAHook has copied the model
 
     def __init__(self) -> None:
-        self._watches: list[FitWatch] = []
+        self._handles: list[RemovableHandle] = []
         self._savers: list[CheckpointHook] = []
 
     def before_run(self, runner) -> None:
-        """Begin to watch what the model loads. Testing is left alone."""
+        """Begin to watch what the model loads; testing is left alone."""
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for path, module in model.named_modules():
             if '.' not in path or any(_pretrained_in(module)):
-                self._watches.append(_watch(runner, path, module))
+                self._handles += watch_fit(module, _teller(runner, path, module))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Refuse incomplete statistics.
-
-        Raises:
-            CheckpointError: naming them.
-        """
+        """Raise CheckpointError for incomplete statistics."""
         source = str(runner.cfg.get('load_from') or 'the checkpoint')
         check_statistics(state_dict_of(checkpoint, source), source)
 
     def before_train(self, runner) -> None:
         """Have old checkpoints removed later."""
-        for watch in self._watches:
-            watch.remove()
-        self._watches = []
+        while self._handles:
+            self._handles.pop().remove()
         self._savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
         for hook in self._savers:
             if (hook.file_client_args or {}).get('backend') == 'disk':  # the deprecated name of the local backend
@@ -72,17 +68,15 @@ class RemovesLater:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._waiting: list[tuple[str, Any]] = []
+        self._waiting: list[tuple[str, Any]] = []  # name of the method, path
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
     def remove(self, path: Any) -> None:
-        """Remove a file later."""
         self._waiting.append(('remove', path))
 
     def rmtree(self, path: Any) -> None:
-        """Remove a folder later."""
         self._waiting.append(('rmtree', path))
 
     def remove_now(self, without: Collection) -> None:
@@ -101,7 +95,8 @@ def _pretrained_in(module: nn.Module) -> Iterator[str]:
             yield str(item['checkpoint'])
 
 
-def _watch(runner: Any, path: str, module: nn.Module) -> FitWatch:
+def _teller(runner: Any, path: str, module: nn.Module) -> Callable[[Fit], None]:
+    """Return what refuses or logs each set of weights that a module at a path loads."""
     start = runner.cfg.get('load_from')
     # A model that has both takes its own weights before those that the config starts from.
     sources = [*_pretrained_in(module), *([str(start)] if start and not path else [])]
@@ -117,4 +112,4 @@ def _watch(runner: Any, path: str, module: nn.Module) -> FitWatch:
         if not fit.is_exact:
             runner.logger.warning(f'{source} fits {place} in part: {fit}')
 
-    return FitWatch(module, tell)
+    return tell

@@ -30,11 +30,7 @@ class Published:
 
 
 def plain_data(value: Any) -> Any:
-    """Copy nested data with NumPy's numbers and arrays as Python's, so that every torch.load reads it.
-
-    Raises:
-        CheckpointError: for anything that is not plain data.
-    """
+    """Copy nested plain data with NumPy's numbers and arrays as Python's, so that every torch.load reads it."""
     if isinstance(value, Mapping):
         return {plain_data(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -52,14 +48,9 @@ def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike, *, 
     Optimizer, schedulers, message hub, hook messages, a second set of weights (EMAHook stores the averaged ones as
     ``state_dict``) and the ISDA statistics stay behind. The file holds CPU tensors and plain data alone.
 
-    Args:
-        source: checkpoint of MMEngine.
-        target: where to write, with or without ``.pth``.
-        force: replace a file of the same name.
-
     Raises:
         MissingPathError: if there is no ``source``.
-        CheckpointError: if it is no checkpoint, is damaged or holds code.
+        CheckpointError: if it is no checkpoint of MMEngine, is damaged or holds code.
         ExistingPathError: if the file exists and ``force`` is not given.
     """
     checkpoint = read_checkpoint(source)
@@ -70,7 +61,10 @@ def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike, *, 
         raise OptionError(f'OUT {target} is a folder; name a file in it, e.g. {target / Path(source).name}')
     meta = {key: plain_data(value) for key, value in checkpoint.get('meta', {}).items() if key != 'hook_msgs'}
     published = {'meta': meta, 'state_dict': _copy_state(state, set(statistics))}
-    path = _write_hashed(published, target, force)
+    with temporary_beside(target) as temporary:
+        save_tensors(published, temporary)
+        path = target.with_name(f'{target.name.removesuffix(".pth")}-{sha256_of(temporary)[:HASH_LENGTH]}.pth')
+        move_into_place(temporary, path, force)
     entries = sorted(str(key) for key in checkpoint if key not in published) if 'state_dict' in checkpoint else []
     return Published(path, tuple(entries), tuple(statistics))
 
@@ -83,11 +77,3 @@ def _copy_state(state: Mapping[str, Tensor], without: set[str]) -> OrderedDict[s
         gone = {key.rpartition('.')[0] for key in without}
         kept._metadata = OrderedDict((key, value) for key, value in metadata.items() if key not in gone)
     return kept
-
-
-def _write_hashed(content: dict, target: Path, force: bool) -> Path:
-    with temporary_beside(target) as temporary:
-        save_tensors(content, temporary)
-        path = target.with_name(f'{target.name.removesuffix(".pth")}-{sha256_of(temporary)[:HASH_LENGTH]}.pth')
-        move_into_place(temporary, path, force)
-    return path

@@ -15,7 +15,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from ..errors import CheckpointError, UserError
+from ..errors import CheckpointError
 from ..files import check_file, first_line
 from .statistics import check_statistics
 
@@ -38,8 +38,8 @@ def _history_method(owner: Any, name: str) -> Callable:
 
 
 def _checkpoint_classes() -> list:
-    dtypes = {type(np.dtype(kind)) for kind in ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')}
-    dtypes |= {type(np.dtype('U1')), type(np.dtype('S1'))}
+    kinds = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'U1', 'S1')
+    dtypes = {type(np.dtype(kind)) for kind in kinds}
     classes: list = [HistoryBuffer, np.ndarray, np.dtype, slice, *sorted(dtypes, key=str)]
     if not TORCH_LISTS_NAMES:
         return [*classes, multiarray._reconstruct, multiarray.scalar]
@@ -52,18 +52,15 @@ def _checkpoint_classes() -> list:
 def allow_checkpoint_classes() -> None:
     """Let ``torch.load(..., weights_only=True)`` read what MMEngine writes: log histories and NumPy numbers.
 
-    PyTorch 2.6 and later load nothing but tensors and plain data by default, so that MMEngine 0.10.7 cannot resume.
-    The list names no function that could do harm, and stays for the life of the process.
+    Without it MMEngine 0.10.7 cannot resume on PyTorch 2.6 and later. The list names no function that could do harm,
+    and stays for the life of the process.
     """
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(_checkpoint_classes())
 
 
 def read_checkpoint(path: str | os.PathLike) -> Mapping:
-    """Read a checkpoint of MMEngine, or a bare state dict, onto the CPU, and check all of its bytes.
-
-    Args:
-        path: a local file.
+    """Read a local checkpoint of MMEngine, or a bare state dict, onto the CPU, and check all of its bytes.
 
     Raises:
         MissingPathError: if there is no such file.
@@ -126,20 +123,18 @@ def _check_archive(file: BinaryIO, name: str) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > size:
-                raise CheckpointError(
-                    f'{name} ({size:,} bytes) unpacks to {unpacked:,} bytes; files of PyTorch are not compressed, '
-                    f'this is a decompression bomb or no checkpoint'
-                )
-            changed = archive.testzip()
-    except UserError:
-        raise
+            changed = archive.testzip() if unpacked <= size else None
     except Exception as error:
         file.seek(max(0, size - (1 << 16)))
         state = 'damaged' if b'PK\5\6' in file.read() else 'cut short'  # the signature of an archive's end
         raise CheckpointError(
             f'{name} is {state} ({size:,} bytes; {first_line(error)}); copy or download it again'
         ) from error
+    if unpacked > size:
+        raise CheckpointError(
+            f'{name} ({size:,} bytes) unpacks to {unpacked:,} bytes; files of PyTorch are not compressed, this is a '
+            f'decompression bomb or no checkpoint'
+        )
     if changed:
         raise CheckpointError(
             f'{name} is damaged: {changed} in it has changed since it was written (checksum); copy or download it again'

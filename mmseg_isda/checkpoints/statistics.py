@@ -23,15 +23,7 @@ def find_statistics(state: Iterable[str]) -> list[str]:
 
 
 def check_statistics(state: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Refuse statistics from which training would go on wrongly without a word.
-
-    Args:
-        state: weights, with or without statistics.
-        path: names the file in the error.
-
-    Raises:
-        CheckpointError: if a loss has a part of its statistics alone, or one that is not finite. The error names it.
-    """
+    """Raise CheckpointError, naming them, for statistics of which a part is missing or not finite."""
     names = find_statistics(state)
     owners = dict.fromkeys(key.rpartition('.')[0] for key in names)
     missing = [f'{owner}.{name}' for owner in owners for name in _NEEDED if f'{owner}.{name}' not in state]

@@ -1,11 +1,10 @@
 """What this project registers in MMPretrain."""
 
 from . import baselines, networks, semi  # noqa: F401
-from .datasets import HandwrittenDigits, SmallImageDataset
+from .datasets import SVHN, HandwrittenDigits, SmallImageDataset
 from .explicit import ExplicitSDALoss
 from .losses import ISDALoss
 from .meters import LastEpochsMean
-from .svhn import SVHN
 from .transforms import CIFARAutoAugment, ClippedCutout, PillowRandAugment, ReflectCrop
 
 __all__ = [

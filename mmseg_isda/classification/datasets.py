@@ -12,10 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
+from torchvision import datasets as tv
 
 from ..core.checks import check_choice
 from ..errors import MissingPathError, OptionError
@@ -33,17 +35,13 @@ class InMemoryDataset(BaseDataset):
     """Base of data sets whose images are one array; each sample has `img` (H, W) or (H, W, 3) and `gt_label`."""
 
     def pack(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None, source: str) -> list[dict]:
-        """Check arrays and turn them into MMEngine's list of samples.
+        """Turn arrays into MMEngine's list of samples, or raise OptionError, which names `source`, if they do not fit.
 
         Args:
             images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) of 8 bits.
             labels: (N,) or (N, 1) integers.
-            classes: names of the classes; None takes those of the config's `classes`, or the numbers up to the largest
-                label.
-            source: where the arrays come from, for the messages.
-
-        Raises:
-            OptionError: if shapes, types or labels do not fit.
+            classes: their names; None takes those of the config's `classes`, or the numbers up to the largest label.
+            source: where the arrays come from.
         """
         labels = np.asarray(labels)
         if labels.ndim == 2 and labels.shape[1] == 1:
@@ -60,13 +58,6 @@ class InMemoryDataset(BaseDataset):
             )
         if not len(images):
             raise OptionError(f'{source}: there is no image in it')
-        self._name_classes(labels, classes, source)
-        _check_labels(labels, len(self.CLASSES), source)
-        if images.ndim == 4 and images.shape[3] == 1:
-            images = images[..., 0]
-        return [dict(img=image, gt_label=int(label)) for image, label in zip(images, labels, strict=True)]
-
-    def _name_classes(self, labels: np.ndarray, classes: Sequence[str] | None, source: str) -> None:
         if self.CLASSES is None:
             names = classes if classes is not None else map(str, range(int(labels.max(initial=0)) + 1))
             self._metainfo['classes'] = tuple(names)
@@ -75,15 +66,15 @@ class InMemoryDataset(BaseDataset):
                 f'{source} has {len(classes)} classes, but `classes` names {len(self.CLASSES)}: leave it out, or name '
                 f'{", ".join(classes[:20])}'
             )
-
-
-def _check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(wrong):
-        raise OptionError(
-            f'{source}: labels must be 0 to {num_classes - 1}, got {labels[wrong[0]]} for image {wrong[0]} '
-            f'({len(wrong)} labels of {len(labels)} are out of range)'
-        )
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.CLASSES)))
+        if len(wrong):
+            raise OptionError(
+                f'{source}: labels must be 0 to {len(self.CLASSES) - 1}, got {labels[wrong[0]]} for image {wrong[0]} '
+                f'({len(wrong)} labels of {len(labels)} are out of range)'
+            )
+        if images.ndim == 4 and images.shape[3] == 1:
+            images = images[..., 0]
+        return [dict(img=image, gt_label=int(label)) for image, label in zip(images, labels, strict=True)]
 
 
 @DATASETS.register_module()
@@ -109,13 +100,7 @@ class SmallImageDataset(InMemoryDataset):
     """
 
     def __init__(
-        self,
-        data_root: str = '',
-        *,
-        source: str,
-        subset: str | None = None,
-        grey: bool = False,
-        **kwargs: Any,
+        self, data_root: str = '', *, source: str, subset: str | None = None, grey: bool = False, **kwargs: Any
     ) -> None:
         self.source = Path(data_root).expanduser() / source
         self.subset, self.grey = subset, grey
@@ -186,12 +171,11 @@ class SmallImageDataset(InMemoryDataset):
 
     def _files(self) -> Iterator[tuple[PurePosixPath, bytes]]:
         """Yield path and content of each image of the subset that is in a class folder, in the order of the paths."""
-        name = self.source.name.lower()
         if self.source.is_dir():
             files = _folder_files(self.source, self._budget)
-        elif name.endswith(TAR_SUFFIXES):
+        elif self.source.name.lower().endswith(TAR_SUFFIXES):
             files = sorted(_tar_files(self.source, self._budget))
-        elif name.endswith('.zip'):
+        elif self.source.suffix.lower() == '.zip':
             files = _zip_files(self.source, self._budget)
         else:
             raise OptionError(f'source must be {_LAYOUTS}, got {self.source}')
@@ -276,5 +260,39 @@ class HandwrittenDigits(InMemoryDataset):
         images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)  # stored as 0 to 16
         return self.pack(images, digits.target[part], None, type(self).__name__)
 
-    def extra_repr(self) -> list[str]:
-        return [f'Split: \t{self.split}']
+
+@DATASETS.register_module()
+class SVHN(InMemoryDataset):
+    """House numbers (ufldl.stanford.edu/housenumbers): 73,257 images to train, 26,032 to test, 32x32 pixels.
+
+    Each sample has ``img``, (32, 32, 3) in the order red, green, blue, and ``gt_label``.
+
+    Args:
+        data_root: folder of ``train_32x32.mat`` and ``test_32x32.mat``.
+        split: ``'train'``, ``'extra'`` or ``'test'``.
+        download: fetch files that are not there.
+        **kwargs: of MMPretrain's ``BaseDataset`` (``pipeline``, ``indices``, ``test_mode``, ...).
+
+    Raises:
+        ValueError: if there is no such split.
+        OptionError: if the file is not there, or damaged.
+    """
+
+    METAINFO = dict(classes=tuple('0123456789'))
+
+    def __init__(self, data_root: str = '', split: str = 'train', download: bool = True, **kwargs: Any) -> None:
+        check_choice('split', split, ('train', 'extra', 'test'))
+        self.split, self.download = split, download
+        super().__init__(ann_file='', data_root=data_root, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the images of the split."""
+        try:
+            if self.download and is_main_process():
+                tv.SVHN(self.data_root, self.split, download=True)
+            barrier()
+            source = tv.SVHN(self.data_root, self.split)
+        except (RuntimeError, OSError) as error:
+            raise OptionError(f'SVHN: {self.data_root}/{self.split}_32x32.mat cannot be read: {error}') from error
+        images = np.ascontiguousarray(source.data.transpose(0, 2, 3, 1))
+        return self.pack(images, source.labels, None, type(self).__name__)

@@ -73,18 +73,10 @@ class ExplicitSDALoss(ISDALossBase):
 
     @torch.compiler.disable
     def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, **call: Any) -> Tensor:
-        """Return the loss of one head.
-
-        Args:
-            cls_score: (N, C) plain logits.
-            label: (N,) integers.
-            weight: (N,) weight of each image.
-            call: options of :func:`~mmseg_isda.classification.baselines.base.reduced` for this call.
+        """Return the loss of one head; the arguments are those of ``ISDALoss.forward``, without ``ignore_index``.
 
         Raises:
-            RuntimeError: if the loss is not bound, or the logits are not its classifier's output, in training mode.
-            TypeError: if the labels are soft.
-            ValueError: if a label is out of range (on the CPU), or learned covariances have another shape.
+            ValueError: also if learned covariances have another shape than the classifier.
         """
         check_hard_labels(label, cls_score.shape[1], type(self).__name__)
         label, hinge = label.long(), 0.0
@@ -111,17 +103,11 @@ class ExplicitSDALoss(ISDALossBase):
                 f'{tuple(self.learned.root.shape[:2])}'
             )
         self.tap.take(source)
-        if self.num_samples is None:
-            return F.cross_entropy(cls_score + self._shift(weight, label), label, reduction='none')
-        draw = partial(sample_directions, self.statistics) if self.learned is None else self.learned.sample
-        return explicit_cross_entropy(cls_score, label, weight, draw(label, self.num_samples), self.strength)
-
-    def _shift(self, weight: Tensor, label: Tensor) -> Tensor:
-        """Return (N, C), what Eq. 7 adds to the logits."""
-        if self.learned is not None:
-            return self.learned.shift(weight, label, self.strength)
-        return shift_of_vectors(self.statistics, weight, self.strength, label, ignore_index=-100)
-
-    def extra_repr(self) -> str:
-        kind = 'learned' if self.learned is not None else self.kind
-        return f'num_samples={self.num_samples}, lambda_0={self.lambda_0}, covariance={kind!r}'
+        if self.num_samples is not None:
+            draw = partial(sample_directions, self.statistics) if self.learned is None else self.learned.sample
+            return explicit_cross_entropy(cls_score, label, weight, draw(label, self.num_samples), self.strength)
+        if self.learned is None:
+            shift = shift_of_vectors(self.statistics, weight, self.strength, label, ignore_index=-100)
+        else:
+            shift = self.learned.shift(weight, label, self.strength)
+        return F.cross_entropy(cls_score + shift, label, reduction='none')

@@ -9,12 +9,9 @@ from ..errors import OptionError
 
 
 def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
-    """Change a config so that it trains on a part of its training images and validates on the rest of them.
+    """Change a config so that it validates on ``num_val`` of its training images and trains on the rest of them.
 
-    Args:
-        cfg: the config; the validation keeps its pipeline and gets the images of ``train_dataloader``.
-        num_val: images kept back; in semi-supervised training, labeled ones.
-        seed: of the split.
+    The validation keeps its pipeline. In semi-supervised training the images kept back are labeled ones.
 
     Raises:
         OptionError: if the config has no validation, or its training set is wrapped, so that it has no pipeline.

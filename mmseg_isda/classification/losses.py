@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +15,15 @@ from ..core.graph import check_unchanged
 from ..engine import ISDALossBase
 from ..engine.loss import refuse_unknown_options
 from .baselines.base import reduced
+
+# Options of other losses that a config may inherit, and what to do about them.
+_OF_OTHER_LOSSES = {
+    'use_sigmoid': 'asks for a binary cross entropy, but ISDA bounds the softmax cross entropy: set use_sigmoid=False',
+    'use_soft': 'asks for soft targets, which have no class to take a covariance from: set use_soft=False and remove '
+    'what makes the targets soft',
+    'label_smooth_val': 'is an option of LabelSmoothLoss: ISDALoss has label_smoothing. If it comes from an inherited '
+    "config, write loss=dict(_delete_=True, type='ISDALoss', label_smoothing=...)",
+}
 
 
 @MODELS.register_module()
@@ -66,7 +74,10 @@ class ISDALoss(ISDALossBase):
         use_soft: bool = False,
         **unknown,
     ) -> None:
-        _refuse_other_losses(unknown, use_sigmoid, use_soft)
+        given = dict(unknown, use_sigmoid=use_sigmoid, use_soft=use_soft)
+        for name, advice in _OF_OTHER_LOSSES.items():
+            if given.get(name):
+                raise ValueError(f'{name} {advice}')
         refuse_unknown_options(ISDALoss, unknown)
         super().__init__(
             lambda_0=lambda_0, covariance=covariance, rank=rank, schedule=schedule, sync=sync, classifier=classifier
@@ -96,8 +107,7 @@ class ISDALoss(ISDALossBase):
         Raises:
             RuntimeError: if the loss is not bound, or the logits are not its classifier's output, in training mode.
             TypeError: if the labels are soft.
-            ValueError: if shapes do not fit, a label is out of range, or ``avg_factor`` comes with the reduction
-                ``'sum'``.
+            ValueError: if shapes do not fit, a label is out of range, or ``avg_factor`` comes with ``'sum'``.
         """
         self._check_call(cls_score, label, call.get('reduction_override') or self.reduction)
         label = self.guard(label.long(), cls_score.shape[1], ignore_index, self.tap.name if self.tap else '')
@@ -115,17 +125,16 @@ class ISDALoss(ISDALossBase):
         return self.loss_weight * reduced(loss, weight, self.reduction, **call)
 
     def _check_call(self, cls_score: Tensor, label: Tensor, reduction: str) -> None:
-        if label.shape == cls_score.shape and not label.is_floating_point():
-            raise TypeError(
-                f'ISDALoss needs one class for each image, (N,) integers, got one-hot integers of shape '
-                f'{tuple(label.shape)}: set data_preprocessor.to_onehot=False'
-            )
+        needed = 'ISDALoss needs one class for each image, (N,) integers, got'
         if label.is_floating_point():
             raise TypeError(
-                f'ISDALoss needs one class for each image, (N,) integers, got soft targets of shape '
-                f'{tuple(label.shape)}, {label.dtype}: they have no class to take a covariance from. Remove the batch '
-                f'augmentations that mix labels (Mixup, CutMix, ResizeMix in model.train_cfg.augments), or train with '
-                f'CrossEntropyLoss or LabelSmoothLoss.'
+                f'{needed} soft targets of shape {tuple(label.shape)}: they have no class to take a covariance from. '
+                f'Remove the batch augmentations that mix labels (Mixup, CutMix, ResizeMix in '
+                f'model.train_cfg.augments), or train with CrossEntropyLoss or LabelSmoothLoss'
+            )
+        if label.shape == cls_score.shape:
+            raise TypeError(
+                f'{needed} one-hot integers of shape {tuple(label.shape)}: set data_preprocessor.to_onehot=False'
             )
         if cls_score.dim() != 2 or label.shape != cls_score.shape[:1]:
             raise ValueError(
@@ -151,25 +160,6 @@ class ISDALoss(ISDALossBase):
     def extra_repr(self) -> str:
         rank = f', rank={self.rank}' if self.kind == 'low_rank' else ''
         return f'lambda_0={self.lambda_0}, covariance={self.kind!r}{rank}, schedule={self.schedule!r}'
-
-
-def _refuse_other_losses(unknown: Mapping[str, Any], use_sigmoid: bool, use_soft: bool) -> None:
-    """Raise for options that an inherited config brings along from a loss of another kind."""
-    if use_sigmoid:
-        raise ValueError(
-            'use_sigmoid=True asks for a binary cross entropy, but ISDA bounds the softmax cross entropy: set '
-            'use_sigmoid=False'
-        )
-    if use_soft:
-        raise ValueError(
-            'use_soft=True asks for soft targets, which have no class to take a covariance from: set use_soft=False '
-            'and remove what makes the targets soft'
-        )
-    if 'label_smooth_val' in unknown:
-        raise ValueError(
-            'label_smooth_val is an option of LabelSmoothLoss: ISDALoss has label_smoothing. If it comes from an '
-            "inherited config, write loss=dict(_delete_=True, type='ISDALoss', label_smoothing=...)"
-        )
 
 
 def _as_vectors(features: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ class LastEpochsMean(ValidationHistory):
     """Report the mean of each metric over the validations of the last epochs, as the paper does for CIFAR.
 
     It is logged when training ends, written to the visualizer (``scalars.json``, TensorBoard, W&B) as
-    ``last_<n>_epochs/<metric>`` and kept in the message hub as ``last_epochs_mean``. A run that was resumed reports
-    what the unbroken one does, see :class:`~mmseg_isda.engine.validations.ValidationHistory`.
+    ``last_<n>_epochs/<metric>`` and kept in the message hub as ``last_epochs_mean``. A resumed run reports the same.
 
     Args:
         num_epochs: how many epochs count.
@@ -35,7 +34,7 @@ class LastEpochsMean(ValidationHistory):
         self.num_epochs = num_epochs
 
     def before_train(self, runner) -> None:
-        """Warn if not all of the last epochs will be validated; see the base class for the rest."""
+        """Warn if not all of the last epochs will be validated."""
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             runner.logger.warning(f'LastEpochsMean: {type(loop).__name__} counts no epochs, so there will be no mean.')
@@ -71,15 +70,11 @@ class LastEpochsMean(ValidationHistory):
 
 
 def last_means(kept: dict[int, dict[str, float]]) -> dict[str, Any]:
-    """Return mean and population standard deviation of each metric over epochs; empty if there are none.
-
-    Args:
-        kept: metrics by epoch; a metric that an epoch lacks is left out.
-    """
+    """Return mean and population standard deviation of each metric that all epochs have; empty without epochs."""
     if not kept:
         return {}
-    common = set.intersection(*(set(metrics) for metrics in kept.values()))
-    names = [name for name in next(iter(kept.values())) if name in common]
+    first, *rest = kept.values()
+    names = [name for name in first if all(name in metrics for metrics in rest)]
     values = {name: [metrics[name] for metrics in kept.values()] for name in names}
     return dict(
         mean={name: statistics.fmean(series) for name, series in values.items()},

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 from torchvision import transforms as tv
 
 from ..core.checks import check_choice
 
-CHANNEL_ORDERS = ('rgb', 'bgr')
 # Sub-policy 17 as the ISDA authors trained it; AutoAugment's own has 0.6 in the place of 0.8.
 _SUB_POLICY_17 = (('Equalize', 0.2, None), ('Equalize', 0.8, None))
 
@@ -52,19 +50,13 @@ class ReflectCrop(BaseTransform):
                 f'{image.shape[0]}x{image.shape[1]}'
             )
         padded = mmcv.impad(image, padding=self.padding, padding_mode='reflect')
-        top, left = self._offsets(padded.shape[0] - self.crop_size[0], padded.shape[1] - self.crop_size[1])
-        crop = padded[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+        height, width = self.crop_size
+        if padded.shape[0] < height or padded.shape[1] < width:
+            raise ValueError(f'crop_size={self.crop_size} is larger than the padded image of {padded.shape[:2]}')
+        top, left = np.random.randint(padded.shape[0] - height + 1), np.random.randint(padded.shape[1] - width + 1)
+        crop = padded[top : top + height, left : left + width]
         results['img'], results['img_shape'] = np.ascontiguousarray(crop), crop.shape[:2]
         return results
-
-    @cache_randomness
-    def _offsets(self, rows: int, columns: int) -> tuple[int, int]:
-        if min(rows, columns) < 0:
-            raise ValueError(
-                f'crop_size={self.crop_size} is larger than the padded image of '
-                f'({self.crop_size[0] + rows}, {self.crop_size[1] + columns})'
-            )
-        return np.random.randint(rows + 1), np.random.randint(columns + 1)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(crop_size={self.crop_size}, padding={self.padding})'
@@ -94,14 +86,10 @@ class ClippedCutout(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         image = results['img'].copy()
-        top, left = (centre - self.length // 2 for centre in self._centre(*image.shape[:2]))
+        top, left = (np.random.randint(size) - self.length // 2 for size in image.shape[:2])
         image[max(top, 0) : max(top + self.length, 0), max(left, 0) : max(left + self.length, 0)] = self.fill
         results['img'] = image
         return results
-
-    @cache_randomness
-    def _centre(self, height: int, width: int) -> tuple[int, int]:
-        return np.random.randint(height), np.random.randint(width)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(length={self.length}, fill={self.fill})'
@@ -113,18 +101,10 @@ class PillowPolicy(BaseTransform):
     The operations of MMPretrain's own policies expect blue first, and so turn CIFAR's colours to other greys.
 
     Modified key: `img` (H, W, 3), 8 bit.
-
-    Args:
-        policy: what takes a Pillow image and returns one.
-        channel_order: `'rgb'`, as the CIFAR data sets yield, or `'bgr'`, as `LoadImageFromFile` does.
-
-    Raises:
-        ValueError: if `channel_order` is neither.
-        TypeError: if the image is not of 8 bits and three channels.
     """
 
     def __init__(self, policy: tv.AutoAugment | tv.RandAugment, channel_order: str) -> None:
-        check_choice('channel_order', channel_order, CHANNEL_ORDERS)
+        check_choice('channel_order', channel_order, ('rgb', 'bgr'))
         self.policy, self.channel_order = policy, channel_order
 
     def transform(self, results: dict) -> dict:
@@ -152,7 +132,7 @@ class CIFARAutoAugment(PillowPolicy):
 
     Args:
         fill: red, green and blue of the pixels that come from beyond the border.
-        channel_order: `'rgb'` or `'bgr'`.
+        channel_order: `'rgb'`, as the CIFAR data sets yield, or `'bgr'`, as `LoadImageFromFile` does.
 
     Raises:
         ValueError: if `channel_order` is neither.
@@ -172,7 +152,7 @@ class PillowRandAugment(PillowPolicy):
     Args:
         num_ops: N.
         magnitude: M.
-        fill: red, green and blue of the pixels that come from beyond the border.
+        fill: as in :class:`CIFARAutoAugment`.
         channel_order: `'rgb'` or `'bgr'`.
 
     Raises:
@@ -181,16 +161,10 @@ class PillowRandAugment(PillowPolicy):
     """
 
     def __init__(
-        self,
-        *,
-        num_ops: int,
-        magnitude: int,
-        fill: Sequence[float] = (128, 128, 128),
-        channel_order: str = 'rgb',
+        self, *, num_ops: int, magnitude: int, fill: Sequence[float] = (128, 128, 128), channel_order: str = 'rgb'
     ) -> None:
         if num_ops < 1:
             raise ValueError(f'num_ops must be at least 1, got {num_ops}')
         if not 0 <= magnitude <= 30:
             raise ValueError(f'magnitude must be 0 to 30, got {magnitude}')
-        policy = tv.RandAugment(num_ops, magnitude, num_magnitude_bins=31, fill=list(fill))
-        super().__init__(policy, channel_order)
+        super().__init__(tv.RandAugment(num_ops, magnitude, num_magnitude_bins=31, fill=list(fill)), channel_order)

@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from mmseg_isda.checkpoints.fit import Fit, FitWatch, check_weights
+from mmseg_isda.checkpoints.fit import Fit, check_weights, watch_fit
 from mmseg_isda.errors import CheckpointError
 from tests.checkpoints import runs
 
@@ -142,7 +142,7 @@ class _Resized(nn.Linear):
 def test_weights_that_the_host_resizes_fit(tmp_path):
     """Guards a refusal by names and shapes alone, before the host has had its say."""
     model, told = nn.Sequential(nn.Linear(2, 2), _Resized(4, 2)), []
-    FitWatch(model, told.append)
+    watch_fit(model, told.append)
     state = nn.Sequential(nn.Linear(2, 2), nn.Linear(9, 2)).state_dict()
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     load_checkpoint(model, str(tmp_path / 'a.pth'))
@@ -153,11 +153,11 @@ def test_weights_that_the_host_resizes_fit(tmp_path):
 def test_a_part_that_is_loaded_with_the_whole_is_not_counted_twice(tmp_path):
     """Guards a backbone's watch against the names of the heads, which are missing or left over beside it."""
     model, whole, part = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 1))), [], []
-    watches = [FitWatch(model, whole.append), FitWatch(model['backbone'], part.append)]
+    handles = [*watch_fit(model, whole.append), *watch_fit(model['backbone'], part.append)]
     model.load_state_dict({'backbone.weight': torch.ones(2, 2), 'x': torch.ones(1)}, strict=False)
     assert not part and whole == [Fit(1, ['backbone.bias', 'head.weight', 'head.bias'], ['x'], {})]
-    for watch in watches:
-        watch.remove()
+    for handle in handles:
+        handle.remove()
     model.load_state_dict({}, strict=False)
     assert len(whole) == 1
 

@@ -23,7 +23,7 @@ from mmseg_isda.classification.baselines import (
     SoftmaxFocalLoss,
 )
 from mmseg_isda.classification.baselines.center_loss import center_distance
-from mmseg_isda.classification.baselines.disturb_label import disturbed
+from mmseg_isda.classification.baselines.label_losses import disturbed
 from mmseg_isda.classification.baselines.large_margin import large_margin_logits
 from mmseg_isda.engine import bind_isda_losses
 from mmseg_isda.engine.binding import tapped_losses

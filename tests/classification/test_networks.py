@@ -172,7 +172,7 @@ def _norm(norm, x):
 @pytest.mark.parametrize(('channels', 'stride'), [(8, 1), (6, 1), (8, 2)])
 def test_wide_block_written_out(channels, stride):
     """Guards a shortcut that is fed by the raw map, has a batch norm, or is missing where the shape changes."""
-    block = _randomise(WideBlock(channels, 8, stride=stride, dropout=0.3, norm_cfg=dict(type='BN')))
+    block = _randomise(WideBlock(channels, 8, stride=stride, dropout=0.3))
     x = torch.randn(2, channels, 6, 6)
     active = F.relu(_norm(block.norm1, x))
     inner = F.relu(_norm(block.norm2, F.conv2d(active, block.conv1.weight, stride=stride, padding=1)))
@@ -187,7 +187,7 @@ def test_wide_block_written_out(channels, stride):
 
 def test_wide_resnet_drops_before_the_second_convolution():
     """Guards the place of dropout, and that the 16-8 network has none."""
-    block = WideBlock(64, 64, stride=1, dropout=0.3, norm_cfg=dict(type='BN')).train()
+    block = WideBlock(64, 64, stride=1, dropout=0.3).train()
     seen = []
     block.conv2.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     block.conv1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
@@ -200,7 +200,7 @@ def test_wide_resnet_drops_before_the_second_convolution():
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_squeeze_and_excitation_written_out(with_cp):
     """Guards its place: after the second batch norm, before the sum; hidden layers of 1, 2 and 4 without bias."""
-    block = _randomise(SEBasicBlock(32, 32, se_ratio=16, with_cp=with_cp))
+    block = _randomise(SEBasicBlock(32, 32, with_cp=with_cp))
     x = torch.randn(2, 32, 5, 5, requires_grad=True)
     inner = F.relu(_norm(block.norm1, F.conv2d(x, block.conv1.weight, padding=1)))
     inner = _norm(block.norm2, F.conv2d(inner, block.conv2.weight, padding=1))
@@ -298,7 +298,7 @@ def test_shake_keeps_half_precision():
 @pytest.mark.parametrize('stride', [1, 2])
 def test_skewed_shortcut_written_out(stride):
     """Guards the pixel between the two paths, its direction, the border of zeros, and the ReLU ahead of both."""
-    layer = _randomise(SkewedShortcut(3, 8, stride=stride, norm_cfg=dict(type='BN')))
+    layer = _randomise(SkewedShortcut(3, 8, stride=stride))
     x = torch.randn(1, 3, 6, 6)
     size = 6 // stride
     joined = torch.zeros(1, 8, size, size)
@@ -364,7 +364,6 @@ def test_dropout_of_resnet_stands_before_the_second_convolution():
         (CIFARResNet, dict(depth=34), 'depth must be 6 n .* got 34'),
         (CIFARResNet, dict(depth=2), 'depth must be 6 n .* got 2'),
         (CIFARResNet, dict(depth=8, dropout=1.0), 'dropout must lie in .* got 1.0'),
-        (CIFARSEResNet, dict(depth=20, se_ratio=0), 'se_ratio must be at least 1, got 0'),
         (CIFARResNeXt, dict(depth=50), 'depth must be 9 n .* got 50'),
         (CIFARDenseNet, dict(depth=121), 'depth must be 6 n .* got 121'),
         (WideResNet, dict(depth=26, widen_factor=8), 'depth must be 6 n .* got 26'),

@@ -43,31 +43,21 @@ _IN_MMPRETRAIN = (121, 169, 201, 161)
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network.
+    """A network."""
 
-    Attributes:
-        name: ``'resnet50'``, ``'resnext101_32x8d'``, ``'densenet121'``, ...
-        settings: the backbone as a toolkit's config names it.
-        num_features: features that enter the classifier.
-        shapes: name and shape of every tensor of the backbone.
-        prefix: what the toolkits' backbone puts before these names.
-        tail: name and shape of what a classifier has between those and ``fc``.
-    """
-
-    name: str
-    settings: dict[str, Any]
-    num_features: int
-    shapes: dict[str, Shape] = field(repr=False)
-    prefix: str = ''
+    name: str  # 'resnet50', 'resnext101_32x8d', 'densenet121', ...
+    settings: dict[str, Any]  # the backbone as a toolkit's config names it
+    num_features: int  # features that enter the classifier
+    shapes: dict[str, Shape] = field(repr=False)  # of every tensor of the backbone, by name
+    prefix: str = ''  # what the toolkits' backbone puts before these names
+    # Of what a classifier has between the backbone and ``fc``.
     tail: dict[str, Shape] = field(repr=False, default_factory=dict)
 
 
 def detect_architecture(state: Mapping[str, Tensor], *, stem_of_three: bool = False) -> Architecture:
     """Tell the network from the weights of its backbone, by the names that the toolkits share.
 
-    Args:
-        state: weights.
-        stem_of_three: whether a ResNet has MIT CSAIL's stem, three convolutions of 3x3 with 64, 64, 128 channels.
+    With ``stem_of_three`` a ResNet has MIT CSAIL's stem, three convolutions of 3x3 with 64, 64, 128 channels.
 
     Raises:
         CheckpointError: if it is none of those that can be converted.
@@ -103,24 +93,27 @@ def _detect_resnet(state: Mapping[str, Tensor], stem_of_three: bool) -> Architec
         )
     groups, width = _groups(state, base) if bottleneck else (1, base)
     if groups == 1 and width != base:
-        raise CheckpointError(f'this is a wide ResNet-{depth} (bottlenecks of {width} instead of {base} channels), '
-                              f'which the toolkits do not have')  # fmt: skip
+        raise CheckpointError(
+            f'this is a wide ResNet-{depth} (bottlenecks of {width} instead of {base} channels), which the toolkits do '
+            f'not have'
+        )
     if groups > 1 and stem_of_three:
         raise CheckpointError('this is a ResNeXt with a stem of three convolutions, which the toolkits do not have')
-    settings: dict[str, Any] = dict(type='ResNet' if groups == 1 else 'ResNeXt', depth=depth)
-    name = f'resnet{depth}'
+    name, settings = f'resnet{depth}', dict(type='ResNet', depth=depth)
     if groups > 1:
-        per_group = width // groups
-        name = f'resnext{depth}_{groups}x{per_group}d'
-        settings |= dict(groups=groups, base_width=per_group)
+        name = f'resnext{depth}_{groups}x{width // groups}d'
+        settings |= dict(type='ResNeXt', groups=groups, base_width=width // groups)
     if base != 64:
         name += f'_base{base}'
         settings |= dict(stem_channels=base, base_channels=base)
+    shapes, channels = _convolution('conv1', 'bn1', (base, 3, 7, 7)), base
     if stem_of_three:
         name += '_csail'
         settings |= dict(type='ResNetV1c', stem_channels=128)
-    stem = _stem_of_three() if stem_of_three else {'conv1.weight': (base, 3, 7, 7), **_norm('bn1', base)}
-    shapes = stem | _stage_shapes(128 if stem_of_three else base, base, depths, bottleneck, groups, width)
+        shapes, channels = {}, 128
+        for number, (out, into) in ((0, (64, 3)), (3, (64, 64)), (6, (128, 64))):
+            shapes |= _convolution(f'stem.{number}', f'stem.{number + 1}', (out, into, 3, 3))
+    shapes |= _stage_shapes(channels, base, depths, bottleneck, groups, width)
     return Architecture(name, settings, base * 8 * (4 if bottleneck else 1), shapes)
 
 
@@ -133,13 +126,6 @@ def _stem_channels(state: Mapping[str, Tensor]) -> int:
             f'convolution of 7x7, or with the three of MIT CSAIL, can be converted'
         )
     return stem[0]
-
-
-def _stem_of_three() -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for number, (out, channels) in ((0, (64, 3)), (3, (64, 64)), (6, (128, 64))):
-        shapes |= {f'stem.{number}.weight': (out, channels, 3, 3), **_norm(f'stem.{number + 1}', out)}
-    return shapes
 
 
 def _groups(state: Mapping[str, Tensor], base: int) -> tuple[int, int]:
@@ -167,11 +153,17 @@ def _stage_shapes(
                 else [(out, channels, 3, 3), (out, out, 3, 3)]
             )
             for number, kernel in enumerate(kernels, start=1):
-                shapes |= {f'{name}.conv{number}.weight': kernel, **_norm(f'{name}.bn{number}', kernel[0])}
+                shapes |= _convolution(f'{name}.conv{number}', f'{name}.bn{number}', kernel)
             if block == 0 and (stage > 0 or channels != out):
-                shapes |= {f'{name}.downsample.0.weight': (out, channels, 1, 1), **_norm(f'{name}.downsample.1', out)}
+                shapes |= _convolution(f'{name}.downsample.0', f'{name}.downsample.1', (out, channels, 1, 1))
             channels = out
     return shapes
+
+
+def _convolution(name: str, norm: str, kernel: Shape) -> dict[str, Shape]:
+    """Return the shapes of a convolution without bias and of the batch norm that follows it."""
+    parts = ('weight', 'bias', 'running_mean', 'running_var')
+    return {f'{name}.weight': kernel} | {f'{norm}.{part}': kernel[:1] for part in parts} | {f'{norm}.{COUNTER}': ()}
 
 
 # --- DenseNet --------------------------------------------------------------------------------------------------------
@@ -193,37 +185,23 @@ def _detect_densenet(state: Mapping[str, Tensor]) -> Architecture:
         name += f'_stem{init}'
     if init != _USUAL_STEM[growth] or depth not in _IN_MMPRETRAIN:
         arch = dict(growth_rate=growth, depths=list(depths), init_channels=init)
-    shapes, num_features = _densenet_shapes(growth, depths, init)
-    return Architecture(name, dict(type='DenseNet', arch=arch), num_features, shapes)
-
-
-def _densenet_shapes(growth: int, depths: Shape, init: int) -> tuple[dict[str, Shape], int]:
-    """Return the shapes of torchvision's network by the names of MMPretrain, and the number of features."""
     models = library('torchvision').models
     with torch.device('meta'):
         network = models.DenseNet(growth, depths, init)
-    state = network.features.state_dict(prefix='features.')
-    return {densenet_name(key): tuple(value.shape) for key, value in state.items()}, network.classifier.in_features
+    features = network.features.state_dict(prefix='features.')
+    shapes = {densenet_name(key): tuple(value.shape) for key, value in features.items()}
+    return Architecture(name, dict(type='DenseNet', arch=arch), network.classifier.in_features, shapes)
 
 
 # --- all ------------------------------------------------------------------------------------------------------------
 
 
 def library(name: str) -> ModuleType:
-    """Return a library that knows the shapes of a network, and that its backbone needs as well.
-
-    Raises:
-        OptionError: if it is not installed.
-    """
+    """Return a library that knows the shapes of a network, and that its backbone needs as well."""
     try:
         return import_module(name)
     except ImportError as error:
         raise OptionError(f'weights of this network are converted by {name}: pip install {name}') from error
-
-
-def _norm(name: str, channels: int) -> dict[str, Shape]:
-    parts = ('weight', 'bias', 'running_mean', 'running_var')
-    return {f'{name}.{part}': (channels,) for part in parts} | {f'{name}.{COUNTER}': ()}
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

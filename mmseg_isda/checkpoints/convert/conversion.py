@@ -34,7 +34,7 @@ class Conversion:
     Attributes:
         architecture: the network that was found.
         target: one of ``TARGETS``.
-        source_kind: what the source is, in words.
+        source_kind: in words.
         state_dict: the weights, float32, by the target's names.
         mapped: {name in the source: name in ``state_dict``}.
         dropped: {name in the source: why it was left out}.
@@ -76,11 +76,10 @@ class Conversion:
 
 
 def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | None = None) -> Conversion:
-    """Rename the weights of a ResNet, ResNeXt or DenseNet for a toolkit; kind of source and network are found out.
+    """Rename the weights of a network for a toolkit; which network they are of, and of which source, is found out.
 
     Args:
-        state: weights named as MMPretrain (``backbone.*``, ``head.fc.*``), torchvision, the authors or MIT CSAIL (a
-            stem of ``conv1``, ``conv2``, ``conv3``; for ``'mmseg'``) name them.
+        state: weights, named as one of ``SOURCES`` names them.
         target: ``'mmdet'`` or ``'mmseg'`` for a backbone, ``'mmpretrain'`` for a classifier.
         arch: the network that it must be, such as ``'resnet50'``; None takes whichever it is.
 
@@ -98,16 +97,19 @@ def convert_weights(state: Mapping[str, Tensor], target: str, *, arch: str | Non
         raise OptionError(f"MIT CSAIL's weights fit MMSegmentation's ResNetV1c: give --target mmseg, got {target}")
     dropped = _reasons(names, target, architecture)
     mapped = {key: name for key, name in names.items() if key not in dropped}
-    wanted = architecture.shapes | (_classifier_shapes(state, names, architecture) if target == 'mmpretrain' else {})
+    wanted = dict(architecture.shapes)
+    if target == 'mmpretrain':
+        classes = next((state[key].shape[:1] for key, name in names.items() if name == 'fc.weight'), (0,))
+        wanted |= architecture.tail | {'fc.weight': (*classes, architecture.num_features), 'fc.bias': tuple(classes)}
     _check(state, mapped, wanted, architecture)
     weights, notes = _as_float32(OrderedDict((name, state[key]) for key, name in mapped.items()))
     added = tuple(name for name in wanted if name not in weights)
     weights |= {name: torch.zeros((), dtype=torch.int64) for name in added}
     target_name = partial(_target_name, target=target, prefix=architecture.prefix)
     return Conversion(
-        architecture=architecture,
-        target=target,
-        source_kind=SOURCES[kind],
+        architecture,
+        target,
+        SOURCES[kind],
         state_dict=OrderedDict((target_name(name), weights[name]) for name in wanted),
         mapped={key: target_name(name) for key, name in mapped.items()},
         dropped=dropped,
@@ -154,7 +156,11 @@ def convert_checkpoint(
         OptionError: if ``target_file`` is a folder or ``source`` itself, or cannot be written, or ``target`` is wrong.
     """
     source, path = Path(source), Path(target_file)
-    _check_place(source, path, force)
+    if path.is_dir():
+        raise OptionError(f'target file {path} is a folder; name a file in it, e.g. {path / source.name}')
+    if path.exists() and source.exists() and path.samefile(source):
+        raise OptionError(f'target file {path} is the source itself; name another file')
+    refuse_replacing(path, force)
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, source)
     try:
@@ -167,14 +173,6 @@ def convert_checkpoint(
         save_tensors(dict(meta=meta, state_dict=done.state_dict), temporary)
         move_into_place(temporary, path, force)
     return done
-
-
-def _check_place(source: Path, path: Path, force: bool) -> None:
-    if path.is_dir():
-        raise OptionError(f'target file {path} is a folder; name a file in it, e.g. {path / source.name}')
-    if path.exists() and source.exists() and path.samefile(source):
-        raise OptionError(f'target file {path} is the source itself; name another file')
-    refuse_replacing(path, force)
 
 
 def _other_entries(checkpoint: Mapping[str, Any]) -> dict[str, str]:
@@ -201,14 +199,6 @@ def _meta(done: Conversion, source: Path, checkpoint: Mapping[str, Any]) -> dict
     if done.target == 'mmpretrain' and isinstance(described, Mapping) and 'dataset_meta' in described:
         meta['dataset_meta'] = plain_data(described['dataset_meta'])  # the names of the classes
     return meta
-
-
-def _classifier_shapes(
-    state: Mapping[str, Tensor], names: Mapping[str, str | None], architecture: Architecture
-) -> dict[str, Shape]:
-    weight = next((state[key] for key, name in names.items() if name == 'fc.weight'), None)
-    classes = weight.shape[0] if weight is not None and weight.ndim > 0 else 0
-    return {**architecture.tail, 'fc.weight': (classes, architecture.num_features), 'fc.bias': (classes,)}
 
 
 def _reasons(names: Mapping[str, str | None], target: str, architecture: Architecture) -> dict[str, str]:
@@ -242,20 +232,20 @@ def _check(
         for key, name in mapped.items()
         if not name.endswith(COUNTER) and not (state[key].is_floating_point() and bool(state[key].isfinite().all()))
     ]
-    kinds = (
-        ('missing', missing),
-        ('of another shape', wrong),
-        ('unknown', unknown),
-        ('twice', twice),
-        ('not of finite numbers', broken),
-    )
-    problems = [f'{len(names)} {kind}: {_some(names)}' for kind, names in kinds if names]
+    kinds = {
+        'missing': missing,
+        'of another shape': wrong,
+        'unknown': unknown,
+        'twice': twice,
+        'not of finite numbers': broken,
+    }
+    problems = [
+        f'{len(names)} {kind}: {", ".join(names[:LISTED])}{", ..." if len(names) > LISTED else ""}'
+        for kind, names in kinds.items()
+        if names
+    ]
     if problems:
         raise CheckpointError(f'the weights do not fit {architecture.name}: {"; ".join(problems)}')
-
-
-def _some(names: list[str]) -> str:
-    return ', '.join(names[:LISTED]) + (', ...' if len(names) > LISTED else '')
 
 
 def _as_float32(weights: OrderedDict[str, Tensor]) -> tuple[OrderedDict[str, Tensor], list[str]]:
@@ -277,18 +267,17 @@ def _target_name(name: str, target: str, prefix: str) -> str:
 
 def _advice(architecture: Architecture, target: str) -> list[str]:
     """Return what to mind about the target's backbone."""
-    if architecture.settings['type'] == 'TIMMBackbone':
+    kind = architecture.settings['type']
+    if kind == 'TIMMBackbone':
         return ['its input is RGB, (x - 127) / 128: mean=[127] * 3, std=[128] * 3']
-    if target == 'mmpretrain':
-        return []
-    if architecture.settings['type'] == 'DenseNet':
+    if kind == 'DenseNet' and target != 'mmpretrain':
         return [
             "the backbone is MMPretrain's: type='mmpretrain.DenseNet', with "
             "custom_imports=dict(imports=['mmpretrain.models'])"
         ]
-    if target == 'mmseg' and architecture.settings['type'] != 'ResNetV1c':
+    if kind != 'ResNetV1c' and target == 'mmseg':
         return [
-            f"the backbone is type='{architecture.settings['type']}', with one convolution of 7x7 as stem; "
-            f"MMSegmentation's usual ResNetV1c has another stem, which these weights do not fit"
+            f"the backbone is type='{kind}', with one convolution of 7x7 as stem; MMSegmentation's usual ResNetV1c has "
+            f'another stem, which these weights do not fit'
         ]
     return []

@@ -34,10 +34,6 @@ def detect_lite(state: Mapping[str, Tensor]) -> tuple[Architecture, dict[str, st
 
     Returns:
         The network, and timm's name of each weight, the classifier being ``fc``; None for what is no part of it.
-
-    Raises:
-        CheckpointError: if it is neither lite0, lite1 nor lite2.
-        OptionError: if timm is not installed.
     """
     blocks = len({match[1] for key in state if (match := re.match(r'_blocks\.(\d+)\.', key))})
     last = state.get('_conv_head.weight', torch.empty(0, 320))

@@ -5,11 +5,9 @@ Label smoothing is MMPretrain's ``LabelSmoothLoss``. Its ``FocalLoss`` is that o
 
 from .center_loss import CenterLossClsHead
 from .distribution_net import DistributionNetClsHead
-from .disturb_label import DisturbLabelLoss
-from .focal_loss import SoftmaxFocalLoss
 from .generated import GeneratedImagesPreprocessor
+from .label_losses import DisturbLabelLoss, LqLoss, SoftmaxFocalLoss
 from .large_margin import LargeMarginClsHead
-from .lq_loss import LqLoss
 
 __all__ = [
     'CenterLossClsHead',

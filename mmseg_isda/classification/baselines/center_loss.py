@@ -76,12 +76,6 @@ class CenterLossClsHead(LinearClsHead):
 
 
 def center_distance(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Return the mean over the images of half the squared distance to the centre of their class.
-
-    Args:
-        features: (N, A).
-        labels: (N,) int64.
-        centers: (C, A); gets no gradient.
-    """
+    """Return the mean over (N, A) features of half the squared distance to the centre of their class."""
     own = centers[labels].to(torch.promote_types(features.dtype, torch.float32))
     return (features - own).square().sum(1).mean() / 2

@@ -27,15 +27,8 @@ def large_margin_logits(
 
     W. Liu et al., "Large-margin softmax loss for convolutional neural networks", 2016, Eqs. 4 to 6.
 
-    Args:
-        features: (N, A).
-        weight: (C, A).
-        labels: (N,) int64.
-        margin: m; with 1 these are the logits of the layer.
-        blend: b, how much of the plain logit is mixed in.
-
-    Returns:
-        (N, C), float32 or better.
+    Features are (N, A), the weight (C, A), the logits (N, C), in float32 or better. m is the margin: with 1 these are
+    the logits of the layer; b, the blend, says how much of the plain logit is mixed in.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     with torch.autocast(features.device.type, enabled=False):

@@ -2,8 +2,7 @@
 
 from .cnn13 import CNN13
 from .densenet import CIFARDenseNet
-from .resnet import CIFARResNet, CIFARSEResNet
-from .resnext import CIFARResNeXt
+from .resnet import CIFARResNet, CIFARResNeXt, CIFARSEResNet
 from .shake_shake import ShakeShake
 from .wide_resnet import WideResNet
 

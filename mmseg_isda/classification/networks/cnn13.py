@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .initialisation import conv_init
+from .common import conv_init
 
 
 @MODELS.register_module()
@@ -24,7 +24,6 @@ class CNN13(BaseModule):
         widths: channels of the three convolutions of the first stage, of those of the second, and of the last three.
         dropout: probability after each of the two poolings.
         noise: standard deviation of noise that training adds to the input.
-        slope: of the leaky ReLUs below 0.
         init_cfg: MMEngine's initialization; by default normal weights by fan-out, for the leaky ReLU.
 
     Raises:
@@ -38,7 +37,6 @@ class CNN13(BaseModule):
         widths: tuple[int, ...] = (128, 256, 512, 256, 128),
         dropout: float = 0.5,
         noise: float = 0.0,
-        slope: float = 0.1,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(conv_init() if init_cfg is None else init_cfg)
@@ -51,7 +49,7 @@ class CNN13(BaseModule):
             layers += [
                 nn.Conv2d(inputs, width, 3 if number < 7 else 1, padding=1 if number < 6 else 0, bias=False),
                 nn.BatchNorm2d(width),
-                nn.LeakyReLU(slope, inplace=True),
+                nn.LeakyReLU(0.1, inplace=True),
             ]
             if number in (2, 5):
                 layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]

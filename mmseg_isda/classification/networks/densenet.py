@@ -8,7 +8,7 @@ from mmpretrain.models.backbones import DenseNet
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from .initialisation import conv_init
+from .common import blocks_per_stage, conv_init
 
 
 @MODELS.register_module()
@@ -31,9 +31,7 @@ class CIFARDenseNet(DenseNet):
     """
 
     def __init__(self, depth: int = 100, *, growth_rate: int = 12, in_channels: int = 3, **kwargs: Any) -> None:
-        layers, rest = divmod(depth - 4, 6)
-        if rest or layers < 1:
-            raise ValueError(f'depth must be 6 n + 4 with n of at least 1, such as 100, got {depth}')
-        arch = dict(growth_rate=growth_rate, depths=[layers] * 3, init_channels=2 * growth_rate)
+        depths = [blocks_per_stage(depth, 6, 4, '100')] * 3
+        arch = dict(growth_rate=growth_rate, depths=depths, init_channels=2 * growth_rate)
         super().__init__(arch, in_channels=in_channels, **{'init_cfg': conv_init(), **kwargs})
         self.stem = nn.Conv2d(in_channels, 2 * growth_rate, 3, padding=1, bias=False)

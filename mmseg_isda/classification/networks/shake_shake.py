@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
-from mmcv.cnn import build_norm_layer
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .initialisation import conv_init
+from .common import blocks_per_stage, conv_init, three_stages
 
 
 class _Shake(torch.autograd.Function):
@@ -30,18 +30,10 @@ class _Shake(torch.autograd.Function):
 
 
 def shake(a: Tensor, b: Tensor, *, training: bool) -> Tensor:
-    """Return the random mean of two branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
+    """Return the random mean of two (N, C, H, W) branches (arXiv:1705.07485, section 1): alpha a + (1 - alpha) b.
 
     In training, alpha and the coefficient beta of the gradients are drawn uniformly from [0, 1), independently of each
     other and for every sample. In evaluation the result is the plain mean.
-
-    Args:
-        a: (N, C, H, W).
-        b: (N, C, H, W).
-        training: whether to draw.
-
-    Returns:
-        (N, C, H, W).
     """
     if not training:
         return (a + b) / 2
@@ -52,12 +44,12 @@ def shake(a: Tensor, b: Tensor, *, training: bool) -> Tensor:
 class SkewedShortcut(nn.Module):
     """Change the shape in two paths that sample the map a pixel apart, each 1x1 to half of the channels."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
         self.conv1 = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
         self.conv2 = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
-        self.norm = build_norm_layer(norm_cfg, out_channels)[1]
+        self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x)
@@ -71,28 +63,24 @@ class SkewedShortcut(nn.Module):
 class ShakeBlock(nn.Module):
     """Shortcut plus the random mean of two branches of two 3x3 convolutions each."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, idle_shortcut: bool = False) -> None:
         super().__init__()
-        self.branch1, self.branch2 = (self._branch(in_channels, out_channels, stride, norm_cfg) for _ in range(2))
+        self.branch1, self.branch2 = (self._branch(in_channels, out_channels, stride) for _ in range(2))
         self.shortcut = None
         if in_channels != out_channels:
-            self.shortcut = SkewedShortcut(in_channels, out_channels, stride=stride, norm_cfg=norm_cfg)
-
-    def add_idle_shortcut(self, norm_cfg: dict) -> None:
-        """Add a shortcut that is never run nor trained, unless the block has one."""
-        if self.shortcut is None:
-            channels = self.branch1[1].in_channels
-            self.idle = SkewedShortcut(channels, channels, stride=1, norm_cfg=norm_cfg).requires_grad_(False)
+            self.shortcut = SkewedShortcut(in_channels, out_channels, stride)
+        elif idle_shortcut:  # never run nor trained
+            self.idle = SkewedShortcut(in_channels, out_channels, stride).requires_grad_(False)
 
     @staticmethod
-    def _branch(in_channels: int, out_channels: int, stride: int, norm_cfg: dict) -> nn.Sequential:
+    def _branch(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
         return nn.Sequential(
             nn.ReLU(),  # not in place: branches and shortcut read the same map
             nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-            build_norm_layer(norm_cfg, out_channels)[1],
+            nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            build_norm_layer(norm_cfg, out_channels)[1],
+            nn.BatchNorm2d(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +103,6 @@ class ShakeShake(BaseBackbone):
         in_channels: channels of the images.
         idle_shortcuts: give every block the weights of a shortcut, which only the first block of a stage uses. The
             ISDA paper's 3.0 M and 36.4 M parameters count them (2.9 M and 35.6 M without); the function is the same.
-        norm_cfg: kind of normalisation.
         init_cfg: initialisation; by default normal with standard deviation sqrt(2 / (k^2 in)).
 
     Raises:
@@ -129,27 +116,15 @@ class ShakeShake(BaseBackbone):
         base_channels: int = 32,
         in_channels: int = 3,
         idle_shortcuts: bool = False,
-        norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(conv_init('fan_in') if init_cfg is None else init_cfg)
-        blocks, rest = divmod(depth - 2, 6)
-        if rest or blocks < 1:
-            raise ValueError(f'depth must be 6 n + 2 with n of at least 1, such as 26, got {depth}')
+        blocks = blocks_per_stage(depth, 6, 2, '26')
         if base_channels < 2 or base_channels % 2:
             raise ValueError(f'base_channels must be a positive even number, got {base_channels}')
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, 16, 3, padding=1), build_norm_layer(norm_cfg, 16)[1])
-        layers, channels = [], 16
-        for stage in range(3):
-            width = base_channels * 2**stage
-            for index in range(blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                layers.append(ShakeBlock(channels, width, stride=stride, norm_cfg=norm_cfg))
-                if idle_shortcuts:
-                    layers[-1].add_idle_shortcut(norm_cfg)
-                channels = width
-        self.blocks = nn.Sequential(*layers)
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, 16, 3, padding=1), nn.BatchNorm2d(16))
+        shapes = chain(*three_stages(16, base_channels, blocks))
+        self.blocks = nn.Sequential(*(ShakeBlock(*shape, idle_shortcut=idle_shortcuts) for shape in shapes))
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         return (F.relu(self.blocks(self.stem(x))),)

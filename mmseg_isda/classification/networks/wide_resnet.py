@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmcv.cnn import build_norm_layer
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .initialisation import conv_init
+from .common import blocks_per_stage, conv_init, three_stages
 
 
 class WideBlock(nn.Module):
@@ -18,11 +17,11 @@ class WideBlock(nn.Module):
     Where the shape changes, the shortcut is a bare 1x1 convolution of the first batch norm and ReLU.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, dropout: float, norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, dropout: float) -> None:
         super().__init__()
-        self.norm1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.norm2 = build_norm_layer(norm_cfg, out_channels)[1]
+        self.norm2 = nn.BatchNorm2d(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
@@ -48,7 +47,6 @@ class WideResNet(BaseBackbone):
         widen_factor: how many times wider than a plain ResNet.
         dropout: probability of dropout within each block.
         in_channels: channels of the images.
-        norm_cfg: kind of normalisation.
         init_cfg: initialisation; by default normal with standard deviation sqrt(2 / (k^2 out)).
 
     Raises:
@@ -56,35 +54,20 @@ class WideResNet(BaseBackbone):
     """
 
     def __init__(
-        self,
-        depth: int,
-        *,
-        widen_factor: int,
-        dropout: float = 0.0,
-        in_channels: int = 3,
-        norm_cfg: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        self, depth: int, *, widen_factor: int, dropout: float = 0.0, in_channels: int = 3, init_cfg: Any = None
     ) -> None:
         super().__init__(conv_init() if init_cfg is None else init_cfg)
-        blocks, rest = divmod(depth - 4, 6)
-        if rest or blocks < 1:
-            raise ValueError(f'depth must be 6 n + 4 with n of at least 1, such as 16 or 28, got {depth}')
+        blocks = blocks_per_stage(depth, 6, 4, '16 or 28')
         if widen_factor < 1:
             raise ValueError(f'widen_factor must be at least 1, got {widen_factor}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be a probability below 1, got {dropout}')
-        norm_cfg = norm_cfg or dict(type='BN')
         self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-        stages, channels = [], 16
-        for stage in range(3):
-            width, layers = 16 * 2**stage * widen_factor, []
-            for index in range(blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                layers.append(WideBlock(channels, width, stride=stride, dropout=dropout, norm_cfg=norm_cfg))
-                channels = width
-            stages.append(nn.Sequential(*layers))
-        self.stages = nn.Sequential(*stages)
-        self.norm = build_norm_layer(norm_cfg, channels)[1]
+        stages = three_stages(16, 16 * widen_factor, blocks)
+        self.stages = nn.Sequential(
+            *(nn.Sequential(*(WideBlock(*shape, dropout=dropout) for shape in stage)) for stage in stages)
+        )
+        self.norm = nn.BatchNorm2d(64 * widen_factor)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:

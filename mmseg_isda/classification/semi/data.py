@@ -13,19 +13,14 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import ConcatDataset
 
 from ...engine.subset import PartDataset, choose
-from ...errors import MissingPathError, OptionError
+from ...errors import OptionError
 from ...files import write_bytes
 
 PARTS = ('labeled', 'unlabeled', 'held_out')
 
 
 def draw_split(labels: np.ndarray, num_labeled: int, seed: int) -> dict[str, Any]:
-    """Draw which images keep their labels, equally many of each class.
-
-    Args:
-        labels: (N,) class of each image.
-        num_labeled: how many.
-        seed: the same one gives the same images on every machine.
+    """Draw which of (N,) labels are kept, equally many of each class, the same for a seed on every machine.
 
     Returns:
         What a split file holds: the places of the images, ``labeled``, and what tells the data set that they belong to.
@@ -44,31 +39,18 @@ def _fingerprint(labels: np.ndarray) -> dict[str, int]:
     return dict(num_images=len(labels), labels_crc32=zlib.crc32(np.asarray(labels, '<i8').tobytes()))
 
 
-def read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
-    """Read a split file.
-
-    Args:
-        path: of the file.
-        labels: (N,) of the data set that it is to fit.
-
-    Raises:
-        MissingPathError: if it is not there.
-        OptionError: if it is no split file, or one of another data set.
-    """
-    if not path.is_file():
-        raise MissingPathError(f'the split file {path} does not exist: make it with tools/make_split.py')
+def _read_split(path: Path, labels: np.ndarray) -> dict[str, Any]:
+    """Read a split file; raise OptionError for another file, or one of another data set than that of the labels."""
     try:
         split = json.loads(path.read_text())
         labeled = np.array(split['labeled'], dtype=np.int64)
         found = {name: split[name] for name in ('num_images', 'labels_crc32')}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise OptionError(f'{path} is no split file of tools/make_split.py: {error!r}') from error
     if found != _fingerprint(labels):
         raise OptionError(f'{path} belongs to another data set: it has {found}, this one {_fingerprint(labels)}')
-    sound = (
-        len(labeled) and len(np.unique(labeled)) == len(labeled) and 0 <= labeled.min() <= labeled.max() < len(labels)
-    )
-    if not sound:
+    different = len(labeled) and len(np.unique(labeled)) == len(labeled)
+    if not (different and 0 <= labeled.min() <= labeled.max() < len(labels)):
         raise OptionError(f'{path}: labeled must be different places in [0, {len(labels)}), at least one')
     return split
 
@@ -139,7 +121,7 @@ def _open_split(labels: np.ndarray, num_labeled: int, seed: int, split_file: str
     if not path.exists():
         write_bytes((json.dumps(draw_split(labels, num_labeled, seed)) + '\n').encode(), path)
         print_log(f'Drew {num_labeled} labeled images of {len(labels)} with seed {seed}: {path}', 'current')
-    split = read_split(path, labels)
+    split = _read_split(path, labels)
     drawn = {name: split.get(name) for name in ('num_labeled', 'seed')}
     if drawn != dict(num_labeled=num_labeled, seed=seed):
         raise OptionError(
@@ -175,6 +157,3 @@ class SemiSupervisedDataset(ConcatDataset):
     def metainfo(self) -> dict:
         """Return that of the whole data set."""
         return self.datasets[0].metainfo
-
-    def full_init(self) -> None:
-        """Do nothing: the data set is loaded already."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather
@@ -15,33 +13,19 @@ from ...engine.semi import batch_statistics_only
 from ...engine.semi.branches import STUDENT, TEACHER
 
 
-class Student(Protocol):
-    """What a method needs of a network: ``SemiSupervisedClassifier`` has it."""
-
-    teacher: Student
-
-    def logits(self, inputs: Tensor) -> Tensor:
-        """Return (N, C) logits of (N, ...) images."""
-
-
 class Method(nn.Module):
-    """Base of the methods: a scalar, the mean over the unlabeled images.
+    """Base of the methods: a scalar, the mean over the unlabeled images."""
 
-    Attributes:
-        joint_batch: whether the unlabeled images are normalized together with the labeled ones.
-        branches: views that the method needs beside the student's.
-    """
-
-    joint_batch = True
-    branches: tuple[str, ...] = ()
+    joint_batch = True  # whether the unlabeled images are normalized together with the labeled ones
+    branches: tuple[str, ...] = ()  # views that the method needs beside the student's
 
     def forward(
-        self, student: Student, logits: Tensor, inputs: dict[str, Tensor], data_samples: list[DataSample]
+        self, student: nn.Module, logits: Tensor, inputs: dict[str, Tensor], data_samples: list[DataSample]
     ) -> Tensor:
         """Return L_regularization.
 
         Args:
-            student: the network.
+            student: the network, a ``SemiSupervisedClassifier``.
             logits: (N, C) of the student's view.
             inputs: images by branch.
             data_samples: of the unlabeled images.
@@ -50,12 +34,7 @@ class Method(nn.Module):
 
 
 def squared_difference(logits: Tensor, target: Tensor) -> Tensor:
-    """Return (N,) means over the classes of the squared differences of probabilities.
-
-    Args:
-        logits: (N, C).
-        target: (N, C) probabilities.
-    """
+    """Return (N,) means over the classes of the squared differences between (N, C) softmax and target probabilities."""
     return (logits.float().softmax(1) - target).square().mean(1)
 
 
@@ -115,13 +94,10 @@ class TemporalEnsembling(Method):
         seen = self.num_seen[index]
         target = self.average[index] / (1 - self.alpha ** seen.clamp_min(1)).unsqueeze(1)
         term = squared_difference(logits, target) * (seen > 0)
-        self._record(index, logits.detach().float().softmax(1))
-        return term.mean()
-
-    def _record(self, index: Tensor, predictions: Tensor) -> None:
-        index, predictions = torch.cat(all_gather(index)), torch.cat(all_gather(predictions))
+        index, predictions = (torch.cat(all_gather(x)) for x in (index, logits.detach().float().softmax(1)))
         self.average[index] = self.alpha * self.average[index] + (1 - self.alpha) * predictions
         self.num_seen[index] += 1
+        return term.mean()
 
 
 @MODELS.register_module()

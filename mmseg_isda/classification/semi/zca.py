@@ -30,7 +30,7 @@ def zca_matrix(images: np.ndarray, regularization: float = 1e-6) -> tuple[np.nda
 
     Args:
         images: (N, D).
-        regularization: r, outside the root.
+        regularization: r.
 
     Returns:
         The mean (D,) and the symmetric matrix (D, D), in float32. Directions without variance are dropped.

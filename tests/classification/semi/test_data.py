@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
 from mmseg_isda.classification.holdout import use_hold_out
-from mmseg_isda.classification.semi.data import LabelSplitDataset, SemiSupervisedDataset, draw_split, read_split
+from mmseg_isda.classification.semi.data import LabelSplitDataset, SemiSupervisedDataset, draw_split
 from mmseg_isda.engine.semi import MultiSourceSampler
-from mmseg_isda.errors import MissingPathError, OptionError
+from mmseg_isda.errors import OptionError
 
 DIGITS = dict(type='HandwrittenDigits', split='train')
 FIELD = ['sup', 'unsup_student']
@@ -108,8 +108,6 @@ def test_a_split_file_that_does_not_fit_is_refused(change, message, tmp_path):
     path.write_bytes(b'\x00')
     with pytest.raises(OptionError, match='is no split file'):
         part('labeled', split_file=str(path))
-    with pytest.raises(MissingPathError, match='make it with tools/make_split.py'):
-        read_split(tmp_path / 'other.json', np.arange(3))
 
 
 @pytest.mark.parametrize(
