@@ -14,23 +14,15 @@ from ..core.tap import is_classifier
 
 
 class TappedLoss(Protocol):
-    """What a loss needs to have to be bound: ``ISDALossBase`` and ``FusedCrossEntropyLoss`` do.
+    """What a loss needs to have to be bound: ``ISDALossBase`` and ``FusedCrossEntropyLoss`` do."""
 
-    Attributes:
-        classifier: name of the classifier within the module that owns the loss.
-        needs_tap: whether it is to be bound at all.
-        tap: of the classifier, once it is bound.
-    """
-
-    classifier: str
-    needs_tap: bool
+    classifier: str  # its name within the module that owns the loss
+    needs_tap: bool  # whether the loss is to be bound at all
     tap: ClassifierTap | None
 
-    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
-        """Bind the loss."""
+    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None: ...
 
-    def check_iteration(self) -> dict[str, float]:
-        """Report an iteration."""
+    def check_iteration(self) -> dict[str, float]: ...
 
 
 @cache
