@@ -69,19 +69,7 @@ class LowRankCovariance(ClassCovariance):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone.
-
-        Args:
-            features: (P, A), or (N, A, *spatial).
-            labels: (P,), or (N, *spatial) integers.
-            ignore_index: label of the rows to leave out.
-
-        Returns:
-            (C,) int64: how many rows of each class this process's batch has.
-
-        Raises:
-            ValueError: if the shapes do not fit, or a label is out of range (on the CPU).
-        """
+        """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone."""
         self._check_batch(features, labels)
         if not devices.waits(labels.device):
             check_labels(labels, self.num_classes, ignore_index)
@@ -132,11 +120,7 @@ class LowRankCovariance(ClassCovariance):
         self.factor[classes] = factor
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:
-        """Return the covariances that the factors stand for, (K, A, A), by default of all classes. For small sizes.
-
-        Args:
-            classes: (K,) int64.
-        """
+        """Return the covariances that the factors stand for, see the base class."""
         index = slice(None) if classes is None else classes
         factor, variance = self.factor[index], self.covariance[index]
         return factor.mT @ factor + torch.diag_embed(residual_variance(factor, variance))
@@ -159,14 +143,8 @@ def strongest_directions(rows: Tensor, rank: int) -> Tensor:
     r"""The best approximation of :math:`B^T B` by r rows: the strongest ones after a rotation of B's rows.
 
     The rotation comes from the small matrix :math:`B B^T`, in float64. As it is orthogonal, what is kept and what is
-    dropped add up to :math:`B^T B` exactly.
-
-    Args:
-        rows: (K, n, A), one B for each of K classes.
-        rank: r.
-
-    Returns:
-        (K, r, A) rows that are orthogonal to each other, the strongest first; zeros where n < r.
+    dropped add up to :math:`B^T B` exactly. Of (K, n, A), one B for each of K classes, it makes (K, r, A) rows that are
+    orthogonal to each other, the strongest first; zeros where n < r.
     """
     kept = torch.cat([_rotated(part.double(), rank).to(rows.dtype) for part in rows.split(CLASSES_AT_A_TIME)])
     missing = rank - kept.shape[1]

@@ -137,13 +137,7 @@ def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | N
 
 
 def diagonal_form(weight: Tensor, variance: Tensor, own: Tensor) -> Tensor:
-    """(K, C) forms (w_j - w_y)' diag(v_y) (w_j - w_y), from three products of K x A with A x C.
-
-    Args:
-        weight: (C, A) rows w_j.
-        variance: (K, A), or (1, A) for all.
-        own: (K, A) rows w_y.
-    """
+    """(K, C) forms (w_j - w_y)' diag(v_y) (w_j - w_y) of (C, A) w_j, (K, A) or (1, A) variances, and (K, A) own w_y."""
     scaled = variance * own
     return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
 

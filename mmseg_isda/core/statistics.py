@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -12,15 +11,7 @@ from torch import Tensor, nn
 from . import devices
 from .checks import check_choice
 from .labels import check_labels, count_labels
-from .moments import (
-    ClassMoments,
-    add_scatter,
-    class_moments,
-    names_of,
-    pool_over_ranks,
-    pooled_bytes,
-    total_mean,
-)
+from .moments import ClassMoments, add_scatter, class_moments, names_of, pool_over_ranks, pooled_bytes, total_mean
 from .pooling import BatchGatherer, is_distributed
 from .precision import full_precision
 from .shift import logit_shift
@@ -29,17 +20,15 @@ KINDS = ('diagonal', 'full', 'shared', 'identity')
 CLASSES_PER_PRODUCT = 64
 STRIP_HINT = "To use its weights without its ISDA statistics, strip them with 'mmseg-isda publish'."
 
-
-class _Gain(NamedTuple):
-    """Share of the batch in the merged statistics, m / (n + m), and how often the batch counts, n m / (n + m)^2."""
-
-    share: Tensor
-    between: Tensor
+# The share of a batch in the merged statistics, m / (n + m), and how often its step counts, n m / (n + m)^2.
+Gain = tuple[Tensor, Tensor]
+# Features, labels and the label to ignore, where the moments of a batch have variances in place of full matrices.
+Pixels = tuple[Tensor, Tensor, int]
 
 
-def _gain(old: Tensor, new: Tensor) -> _Gain:
+def _gain(old: Tensor, new: Tensor) -> Gain:
     share = new.double() / (old + new).clamp_min(1)
-    return _Gain(share, share * (1 - share))
+    return share, share * (1 - share)
 
 
 class ClassCovariance(nn.Module):
@@ -179,13 +168,8 @@ class ClassCovariance(nn.Module):
         if labels.is_floating_point():
             raise TypeError(f'labels must be integers, got {labels.dtype}')
 
-    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor, int] | None = None) -> None:
-        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound.
-
-        Args:
-            batch: the moments.
-            pixels: features, labels and the label to ignore, where ``batch`` has variances in place of full matrices.
-        """
+    def _merge(self, batch: ClassMoments, pixels: Pixels | None = None) -> None:
+        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound."""
         sound = self._is_sound(batch)
         self.num_skipped += (~sound).to(torch.int64)
         # Chosen on the device, so that nothing waits: a count of 0 gives the batch no weight.
@@ -201,7 +185,7 @@ class ClassCovariance(nn.Module):
             )
         elif self.kind == 'full':
             self._mix_matrices(gain, batch._replace(count=count), sound, delta, pixels)
-        self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
+        self.mean += gain[0].unsqueeze(1).to(delta.dtype) * delta
         self.count += count
 
     def _is_sound(self, batch: ClassMoments) -> Tensor:
@@ -211,20 +195,22 @@ class ClassCovariance(nn.Module):
         are all to look at.
         """
         bound = torch.finfo(self.mean.dtype).max ** 0.5
-        between = _gain(self.count, batch.count).between.unsqueeze(1) * (batch.mean - self.mean).square()
+        _, weight = _gain(self.count, batch.count)
+        between = weight.unsqueeze(1) * (batch.mean - self.mean).square()
         variance = batch.covariance if batch.covariance.dim() < 3 else batch.covariance.diagonal(dim1=1, dim2=2)
         sizes = [values.abs().amax() for values in (batch.mean, between, variance) if values.numel()]
-        return batch.is_finite() & (torch.stack(sizes) < bound).all()  # False for NaN
+        is_finite = batch.mean.isfinite().all() & batch.covariance.isfinite().all()
+        return is_finite & (torch.stack(sizes) < bound).all()  # False for NaN
 
-    def _mix(self, gain: _Gain, batch_covariance: Tensor, between: Tensor) -> None:
+    def _mix(self, gain: Gain, batch_covariance: Tensor, between: Tensor) -> None:
         share, weight = (g.to(between.dtype).view(-1, *[1] * (between.dim() - 1)) for g in gain)
         self.covariance += share * (batch_covariance - self.covariance) + weight * between
 
     def _mix_matrices(
-        self, gain: _Gain, batch: ClassMoments, sound: Tensor, delta: Tensor, pixels: tuple[Tensor, Tensor, int] | None
+        self, gain: Gain, batch: ClassMoments, sound: Tensor, delta: Tensor, pixels: Pixels | None
     ) -> None:
         """Touch the matrices of the classes looked at, and make no other of their size; a share of 0 changes none."""
-        share, step = gain.share.to(delta.dtype), gain.between.unsqueeze(1).to(delta.dtype) * delta
+        share, step = gain[0].to(delta.dtype), gain[1].unsqueeze(1).to(delta.dtype) * delta
         names = names_of(batch.classes, self.num_classes)
         matrices: Tensor | list[Tensor] = self.covariance
         with full_precision(delta.device):
@@ -239,7 +225,7 @@ class ClassCovariance(nn.Module):
                     matrix.addcmul_(torch.where(sound, covariance, 0), share[label])
                 return
             features, labels, ignore_index = pixels
-            scale = (gain.share / batch.count.clamp_min(1))[batch.classes]
+            scale = (gain[0] / batch.count.clamp_min(1))[batch.classes]
             add_scatter(matrices, features, labels, batch.classes, batch.mean, scale, ignore_index, sound)
 
     def shift(self, weight: Tensor, strength: float | Tensor, classes: Tensor | None = None) -> Tensor:
@@ -256,11 +242,7 @@ class ClassCovariance(nn.Module):
         return logit_shift(weight, self.covariance, strength, classes=classes)
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:
-        """Return dense covariances, (K, A, A), by default of all classes. For small sizes.
-
-        Args:
-            classes: (K,) int64.
-        """
+        """Return dense covariances, (K, A, A), of (K,) classes, by default all. For small sizes."""
         rows = self.covariance.expand(self.num_classes, *self.covariance.shape[1:])
         rows = rows if classes is None else rows[classes]
         return torch.diag_embed(rows) if rows.dim() == 2 else rows.clone()
@@ -300,17 +282,14 @@ class ClassCovariance(nn.Module):
 
         return super()._apply(at_least_float32, recurse)
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-    ):
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Refuse statistics that are incomplete, not finite or of another shape; without any, start from zero."""
         names = list(self.state_dict())
         found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
         for name, tensor in found.items():
             self._check_loaded(name, tensor, prefix + name)
-            state_dict[prefix + name] = tensor.to(
-                getattr(self, name).dtype
-            )  # ``assign=True`` would keep half precision
+            # ``assign=True`` would keep half precision.
+            state_dict[prefix + name] = tensor.to(getattr(self, name).dtype)
         missing = ', '.join(prefix + name for name in names if name not in found)
         if found and missing:
             raise ValueError(
@@ -324,9 +303,7 @@ class ClassCovariance(nn.Module):
                 stacklevel=2,
             )
             return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _check_loaded(self, name: str, tensor: Tensor, key: str) -> None:
         own = getattr(self, name)
