@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import devices
 from .checks import check_rank, check_strength
-from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
 from .precision import full_precision
@@ -70,9 +68,7 @@ class LowRankCovariance(ClassCovariance):
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
         """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone."""
-        self._check_batch(features, labels)
-        if not devices.waits(labels.device):
-            check_labels(labels, self.num_classes, ignore_index)
+        self._check_batch(features, labels, ignore_index)
         # One wait for the labels: which rows belong together is worked out on the host.
         labels = labels.flatten().long().cpu()
         kept = (labels != ignore_index).nonzero().squeeze(1)
@@ -170,20 +166,12 @@ def low_rank_shift(
         \mathrm{shift}_{yj} = \tfrac{\lambda}{2} \Bigl( \|F_y (w_j - w_y)\|^2 + \sum_a d_{ya} (w_{ja} - w_{ya})^2
         \Bigr)
 
-    The largest tensor is K x r x C. Gradients reach ``weight`` alone. Always float32 or better, under autocast too.
+    The largest tensor is K x r x C. Gradients reach ``weight`` alone. In all else it is as
+    :func:`~mmseg_isda.core.logit_shift`, whose are the other arguments, what it returns and what it raises.
 
     Args:
-        weight: (C, A) rows :math:`w_j` of the classifier.
         factor: (C, r, A) :math:`F_y`.
         variance: (C, A) diagonals of the covariances.
-        strength: :math:`\lambda` of this iteration, 0 or more.
-        classes: (K,) int64, the labels whose rows are wanted; by default all.
-
-    Returns:
-        (K, C), (C, C) by default: row y is what a sample with label y gets; its own logit is not shifted.
-
-    Raises:
-        ValueError: if the shapes do not fit, or ``strength`` is a negative number.
     """
     _check_shift(weight, factor, variance, strength)
     if classes is None:

@@ -121,9 +121,7 @@ class ClassCovariance(nn.Module):
             ValueError: if the shapes do not fit, or a label is out of range (on the CPU; on an accelerator, where the
                 check would have to wait, call :func:`~mmseg_isda.core.mask_invalid_labels` first).
         """
-        self._check_batch(features, labels)
-        if not devices.waits(labels.device):
-            check_labels(labels, self.num_classes, ignore_index)
+        self._check_batch(features, labels, ignore_index)
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
         if pooled and self._gathers(features):
@@ -153,7 +151,7 @@ class ClassCovariance(nn.Module):
             self._is_gathering = joined <= pooled_bytes(self.num_classes, self.num_features, self.kind)
         return self._is_gathering
 
-    def _check_batch(self, features: Tensor, labels: Tensor) -> None:
+    def _check_batch(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
         if features.dim() < 2 or features.shape[1] != self.num_features:
             raise ValueError(
                 f'features must have shape (P, {self.num_features}) or (N, {self.num_features}, *spatial), '
@@ -167,6 +165,8 @@ class ClassCovariance(nn.Module):
             )
         if labels.is_floating_point():
             raise TypeError(f'labels must be integers, got {labels.dtype}')
+        if not devices.waits(labels.device):
+            check_labels(labels, self.num_classes, ignore_index)
 
     def _merge(self, batch: ClassMoments, pixels: Pixels | None = None) -> None:
         """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound."""

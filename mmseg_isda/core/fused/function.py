@@ -51,15 +51,8 @@ def fused_cross_entropy(
         labels: (N, H, W) integers; (H, W) is the size to up-sample to.
         shift: (C, C) from :func:`~mmseg_isda.core.logit_shift`, or None.
         align_corners: of the bilinear up-sampling.
-        augment_at: ``'feature'``: the shift is added to the low-resolution logits by labels taken by nearest
-            neighbour; ``'label'``: each pixel is shifted by its own label.
-        weight: (N, H, W), a constant that multiplies the loss of each pixel.
-        class_weight: (C,), a constant that multiplies the loss of the pixels of each class.
-        ignore_index: label of pixels without loss, gradient and shift.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
-        avg_non_ignore: count only pixels that are not ignored in that default.
-        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
+        augment_at, weight, class_weight, ignore_index, reduction, avg_factor, avg_non_ignore, label_smoothing: as in
+            :func:`~mmseg_isda.core.isda_cross_entropy`; the weights are constants.
         return_accuracy: return the top-1 accuracy too, in per cent of the pixels that are not ignored, of the
             up-sampled logits *without* shift (a tie for the first place is a hit). It is cheap except with a shift
             at ``'feature'``, where the plain logits are up-sampled once more for it.
