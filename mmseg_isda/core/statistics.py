@@ -90,17 +90,12 @@ class ClassCovariance(nn.Module):
         self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('mean', torch.zeros(num_classes, num_features))
-        self.register_buffer('covariance', self._initial_covariance())
+        shapes = dict(diagonal=(num_classes, num_features), full=(num_classes, num_features, num_features))
+        shapes |= dict(identity=(1, num_features), shared=(1, num_features, num_features))
+        self.register_buffer('covariance', (torch.ones if kind == 'identity' else torch.zeros)(shapes[kind]))
         self.register_buffer('num_skipped', torch.zeros((), dtype=torch.int64), persistent=False)
         self._gatherer = BatchGatherer()
         self._is_gathering: bool | None = None
-
-    def _initial_covariance(self) -> Tensor:
-        size = self.num_features
-        if self.kind == 'identity':
-            return torch.ones(1, size)
-        rows = 1 if self.kind == 'shared' else self.num_classes
-        return torch.zeros(rows, size) if self.kind == 'diagonal' else torch.zeros(rows, size, size)
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
