@@ -37,10 +37,9 @@ class ClassifierPass:
     weight: Tensor
     node: torch.autograd.graph.Node
     number: int
-    num_taken: int = 0
 
     def __post_init__(self) -> None:
-        self.size = tuple(self.features.shape[2:])
+        self.size, self.num_taken = tuple(self.features.shape[2:]), 0
 
 
 class ClassifierTap:
