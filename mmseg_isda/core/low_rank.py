@@ -166,8 +166,8 @@ def low_rank_shift(
         \mathrm{shift}_{yj} = \tfrac{\lambda}{2} \Bigl( \|F_y (w_j - w_y)\|^2 + \sum_a d_{ya} (w_{ja} - w_{ya})^2
         \Bigr)
 
-    The largest tensor is K x r x C. Gradients reach ``weight`` alone. The other arguments, the result and the errors are
-    those of :func:`~mmseg_isda.core.logit_shift`.
+    The largest tensor is K x r x C. Gradients reach ``weight`` alone. The other arguments, the result and the errors
+    are those of :func:`~mmseg_isda.core.logit_shift`.
 
     Args:
         factor: (C, r, A) :math:`F_y`.

@@ -31,7 +31,7 @@ class HeadCrossEntropy:
         label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
         align_corners: of the up-sampling of the logits; by default that of the head.
         fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
-            fraction of the time and memory: ``'auto'``, where it pays, at present on the CPU; True; False. The results
+            fraction of the time and memory: ``'auto'``, where it pays, on the CPU and on CUDA; True; False. The results
             agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
         use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
 

@@ -12,10 +12,12 @@ from ..graph import upsampling_of
 from ..tap import ClassifierPass
 from .function import fused_cross_entropy, should_fuse
 
+MEASURED_ON = ('cpu', 'cuda')
+
 
 def wants_fusing(fused: bool | str, logits: Tensor, labels: Tensor) -> bool:
-    """Whether an option ``fused`` asks for the fused pass: True, or ``'auto'`` where it pays, at present on the CPU."""
-    return fused is True or (fused == 'auto' and labels.device.type == 'cpu' and should_fuse(logits, labels))
+    """Whether an option ``fused`` asks for the fused pass: True, or ``'auto'`` where it pays, on measured devices."""
+    return fused is True or (fused == 'auto' and labels.device.type in MEASURED_ON and should_fuse(logits, labels))
 
 
 def upsampled_cross_entropy(
