@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .checks import REDUCTIONS, check_choice, check_strength
 from .precision import full_precision
+from .statistics import ClassCovariance
 
 # Elements of the (K, C, C) tables that exist at a time; beyond it they are computed again in the backward pass.
 TABLE_ELEMENTS = 1 << 24
@@ -19,20 +18,11 @@ PRODUCT_LIMITS = {torch.float32: 60.0, torch.float64: 600.0}
 SMALLEST_BLOCK = 8
 
 
-class Covariances(Protocol):
-    """What the term needs of :class:`~mmseg_isda.core.ClassCovariance` and its kin."""
-
-    covariance: Tensor
-
-    def gram(self, weight: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Return (K, C, C) products W Sigma_y W' of W less the mean of its rows, with gradients to W."""
-
-
 def isda_consistency(
     logits: Tensor,
     targets: Tensor,
     weight: Tensor,
-    statistics: Covariances,
+    statistics: ClassCovariance,
     strength: float | Tensor,
     *,
     sample_weight: Tensor | None = None,
@@ -104,7 +94,7 @@ def _check(logits, targets, weight, strength, sample_weight, reduction) -> None:
     check_choice('reduction', reduction, REDUCTIONS)
 
 
-def _augmented(z: Tensor, p: Tensor, weight: Tensor, statistics: Covariances, strength: float | Tensor) -> Tensor:
+def _augmented(z: Tensor, p: Tensor, weight: Tensor, statistics: ClassCovariance, strength: float | Tensor) -> Tensor:
     """(N,) losses of (N, C) logits and targets."""
     num_classes = len(weight)
     classes, row = p.argmax(1).unique(return_inverse=True)
@@ -129,12 +119,8 @@ def _augmented(z: Tensor, p: Tensor, weight: Tensor, statistics: Covariances, st
 def _blocks(row: Tensor, num_classes: int) -> tuple[list[int], Tensor, int]:
     """Lay samples out in blocks of one class each, at most twice as many as there are classes.
 
-    Args:
-        row: (N,) class of each sample, 0 to K - 1, each of which occurs.
-        num_classes: K.
-
-    Returns:
-        The number of blocks of each class; (N,) the place of each sample; how many places a block has.
+    Of (N,) classes from 0 to K - 1, each of which occurs, it returns the number of blocks of each; (N,) the place of
+    each sample; how many places a block has.
     """
     size = max(SMALLEST_BLOCK, len(row) // num_classes)
     count = torch.bincount(row, minlength=num_classes)
@@ -151,7 +137,7 @@ def _block_losses(
     z: Tensor,
     p: Tensor,
     weight: Tensor,
-    statistics: Covariances,
+    statistics: ClassCovariance,
     strength: float | Tensor,
     classes: Tensor,
     blocks: list[int],
@@ -169,7 +155,7 @@ def _block_losses(
     return (p * (_log_sums(z, tables, of_block) - z)).sum(2)
 
 
-def _tables(weight: Tensor, statistics: Covariances, strength: float | Tensor, classes: Tensor) -> Tensor:
+def _tables(weight: Tensor, statistics: ClassCovariance, strength: float | Tensor, classes: Tensor) -> Tensor:
     """(K, C, C) terms lambda/2 (w_j - w_k)' Sigma_y (w_j - w_k) of the classes y."""
     gram = statistics.gram(weight, classes)
     square = gram.diagonal(dim1=1, dim2=2)

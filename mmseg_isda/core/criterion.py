@@ -120,8 +120,9 @@ class ISDACriterion(nn.Module):
         if strength is None:
             if torch.is_grad_enabled():
                 self.tap.drop()  # No later loss takes these features.
-            return self._plain(logits, labels)
+            return self._cross_entropy(logits, labels)
         source = self.tap.find(logits)
+        check_unchanged(logits, source, self.tap.name)
         self.statistics.to(logits.device)
         loss = self._of_vectors if logits.dim() == 2 else self._of_maps
         value = loss(logits, labels, source, strength)
@@ -147,8 +148,8 @@ class ISDACriterion(nn.Module):
         """
         strength = self._strength(logits, progress) or 0.0
         self.statistics.to(logits.device)
-        options: dict[str, Any] = dict(sample_weight=sample_weight, reduction=self.reduction)
-        return isda_consistency(logits, targets, self.tap.weight, self.statistics, strength, **options)
+        inputs = (logits, targets, self.tap.weight, self.statistics, strength)
+        return isda_consistency(*inputs, sample_weight=sample_weight, reduction=self.reduction)
 
     def _check_call(self, logits: Tensor, labels: Tensor) -> None:
         if labels.is_floating_point() or labels.shape == logits.shape:
@@ -183,20 +184,27 @@ class ISDACriterion(nn.Module):
             )
         return self.lambda_0 * progress
 
-    def _options(self) -> dict[str, Any]:
-        return dict(
+    def _cross_entropy(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        shift: Tensor | None = None,
+        source: ClassifierPass | None = None,
+        size: tuple[int, ...] | None = None,
+    ) -> Tensor:
+        options: dict[str, Any] = dict(
             class_weight=self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             avg_non_ignore=True,
+            augment_at=self.augment_at,
             label_smoothing=self.label_smoothing,
         )
-
-    def _plain(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.dim() != 4:
-            return isda_cross_entropy(logits, labels, None, **self._options())
-        placement: dict[str, Any] = dict(feature_size=None, align_corners=self.align_corners)
-        return upsampled_cross_entropy(logits, labels, None, None, **placement, **self._options())
+            return isda_cross_entropy(logits, labels, shift, **options)
+        seen = None if source is None else upsampling_of(logits, source)
+        options |= dict(align_corners=self.align_corners if seen is None else seen)
+        return upsampled_cross_entropy(logits, labels, shift, source, feature_size=size, **options)
 
     def _update(self, source: ClassifierPass, labels: Tensor) -> Tensor:
         """Take a pass into the statistics, once, and return (C,) the count of the labels."""
@@ -207,7 +215,6 @@ class ISDACriterion(nn.Module):
         return self.statistics.update(features, labels, self.ignore_index)
 
     def _of_vectors(self, logits: Tensor, labels: Tensor, source: ClassifierPass, strength: float) -> Tensor:
-        check_unchanged(logits, source, self.tap.name)
         if source.size and math.prod(source.size) > 1:
             raise ValueError(
                 f'{self.tap.name} was given maps or tokens of size {source.size}, but the loss vectors of shape '
@@ -217,10 +224,9 @@ class ISDACriterion(nn.Module):
         added = shift_of_vectors(self.statistics, source.weight, strength, labels, self.ignore_index)
         num_valid = (labels != self.ignore_index).sum()
         self.mean_shift = added.detach().sum() / ((logits.shape[1] - 1) * num_valid).clamp_min(1)
-        return isda_cross_entropy(logits + added, labels, None, **self._options())
+        return self._cross_entropy(logits + added, labels)
 
     def _of_maps(self, logits: Tensor, labels: Tensor, source: ClassifierPass, strength: float) -> Tensor:
-        check_unchanged(logits, source, self.tap.name)
         size = map_size(logits, source) if logits.dim() == 4 else source.size
         small = resize_labels(labels, size) if logits.dim() == 4 else labels
         count = self._update(source, small if len(size) == len(source.size) else small.flatten(1))
@@ -228,13 +234,7 @@ class ISDACriterion(nn.Module):
         looked_up = dict(labels=labels) if self.augment_at == 'label' else dict(count=count)
         shift = shift_table(self.statistics, source.weight, strength, **looked_up)
         self.mean_shift = mean_shift(shift, count)
-        options = dict(self._options(), augment_at=self.augment_at)
-        if logits.dim() != 4:
-            return isda_cross_entropy(logits, labels, shift, **options)
-        seen = upsampling_of(logits, source)
-        align_corners = self.align_corners if seen is None else seen
-        placement: dict[str, Any] = dict(feature_size=size, align_corners=align_corners)
-        return upsampled_cross_entropy(logits, labels, shift, source, **placement, **options)
+        return self._cross_entropy(logits, labels, shift, source, size)
 
     def extra_repr(self) -> str:
         return f'classifier={self.tap.classifier}, lambda_0={self.lambda_0}, augment_at={self.augment_at!r}'

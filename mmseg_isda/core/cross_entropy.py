@@ -10,6 +10,8 @@ from .checks import check_loss
 from .labels import check_labels, resize_labels
 from .shift import add_shift
 
+EPS = torch.finfo(torch.float32).eps  # MMSegmentation's guard against a division by zero where every pixel is ignored.
+
 
 def isda_cross_entropy(
     logits: Tensor,
@@ -73,9 +75,13 @@ def isda_cross_entropy(
     except (IndexError, RuntimeError):  # On the CPU the look-ups find a bad label at no cost, but do not name it.
         check_labels(labels, num_classes, ignore_index)
         raise
-    if avg_factor is None and reduction == 'mean':
+    if weight is not None:
+        loss = loss * weight.float()
+    if reduction != 'mean':
+        return loss.sum() if reduction == 'sum' else loss
+    if avg_factor is None:
         avg_factor = default_avg_factor(labels, class_weight, ignore_index, avg_non_ignore)
-    return _reduce(loss, weight, reduction, avg_factor)
+    return loss.sum() / (avg_factor + EPS)
 
 
 def _check(logits, labels, shift, weight, feature_size) -> None:
@@ -106,30 +112,12 @@ def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, alig
 def default_avg_factor(
     labels: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
 ) -> int | Tensor:
-    """What a mean divides by: the pixels, or the sum of their class weights; the rule of MMSegmentation.
-
-    Args:
-        labels: (P,) or (N, *spatial) int64.
-        class_weight: (C,) or None; ignored pixels weigh 0.
-        ignore_index: label of the ignored pixels.
-        avg_non_ignore: without class weights, count only pixels that are not ignored.
-    """
+    """What a mean divides by: the pixels, or the sum of their class weights; the rule of MMSegmentation."""
     if class_weight is not None:
         ignored = labels == ignore_index
         weights = class_weight[labels.masked_fill(ignored, 0)]
         return weights.masked_fill(ignored, 0).sum()
     return (labels != ignore_index).sum() if avg_non_ignore else labels.numel()
-
-
-def _reduce(loss, weight, reduction, avg_factor) -> Tensor:
-    if weight is not None:
-        loss = loss * weight.float()
-    if reduction == 'none':
-        return loss
-    if reduction == 'sum':
-        return loss.sum()
-    # The guard against a division by zero where every pixel is ignored.
-    return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
 
 
 def mean_shift(shift: Tensor, count: Tensor) -> Tensor:
@@ -150,13 +138,7 @@ def mean_shift(shift: Tensor, count: Tensor) -> Tensor:
 def mean_margin(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
     """Return by how much a network is sure of its labels: the mean of the label's logit less the largest other one.
 
-    Args:
-        logits: (N, C, *spatial), plain.
-        labels: (N, *spatial) integers.
-        ignore_index: label to leave out.
-
-    Returns:
-        A scalar in units of logits; 0 if there is no labeled pixel.
+    Of (N, C, *spatial) plain logits and (N, *spatial) labels; 0 if there is no labeled pixel.
     """
     valid = labels != ignore_index
     own = labels.masked_fill(~valid, 0).clamp(0, logits.shape[1] - 1).unsqueeze(1)

@@ -22,8 +22,7 @@ def sample_directions(
     A feature augmented as in Eq. 4 is :math:`a + \sqrt\lambda \delta`.
 
     Args:
-        statistics: :class:`~mmseg_isda.core.ClassCovariance` of any kind, or
-            :class:`~mmseg_isda.core.LowRankCovariance`.
+        statistics: of any kind.
         labels: (N,) int64.
         num_samples: M.
         generator: of the samples.
@@ -120,15 +119,9 @@ class LearnedCovariance(nn.Module):
         return _by_class(noise, self.root[classes], index)
 
     def shift(self, weight: Tensor, labels: Tensor, strength: float | Tensor) -> Tensor:
-        r"""Return what Eq. 7 adds to the logits: :math:`\tfrac{\lambda}{2} \|D_y^T (w_j - w_y)\|^2`.
+        r"""Return (N, C), what Eq. 7 adds to the logits: :math:`\tfrac{\lambda}{2} \|D_y^T (w_j - w_y)\|^2`.
 
-        Args:
-            weight: (C, A) of the classifier.
-            labels: (N,) int64.
-            strength: lambda.
-
-        Returns:
-            (N, C), with gradients to ``weight`` and to D.
+        Gradients reach the (C, A) ``weight`` and D.
         """
         classes, index = labels.unique(return_inverse=True)
         difference = weight - weight[classes].unsqueeze(1)
@@ -146,10 +139,6 @@ def uncertainty_loss(entropy: Tensor, margin: float) -> Tensor:
     """Return how far the mean entropy of Gaussians stays below a margin: 0 once it is reached.
 
     T. Yu et al., "Robust person re-identification by modelling feature uncertainty", 2019, section 3.3; without it a
-    learned covariance would shrink to nothing.
-
-    Args:
-        entropy: (N,) of each sample, per feature.
-        margin: in the same unit.
+    learned covariance would shrink to nothing. ``entropy`` is (N,), per feature, and ``margin`` in the same unit.
     """
     return F.relu(margin - entropy.mean())

@@ -25,31 +25,20 @@ PERMUTATIONS = ('PermuteBackward0', 'TransposeBackward0')
 
 
 def upsampling_of(logits: Tensor, source: ClassifierPass) -> bool | None:
-    """Return ``align_corners`` of the bilinear up-sampling, if that is all that was done to a classifier's output.
-
-    Asked of the autograd graph, at no cost; None if something else was done.
-
-    Args:
-        logits: (N, C, H, W), what a loss was given.
-        source: the pass that they come from.
-    """
-    node = without_views(logits.grad_fn)
+    """Return ``align_corners`` of the bilinear up-sampling, or None if more was done to a pass's output."""
+    node = _without_views(logits.grad_fn)
     if node is None or node.name() != 'UpsampleBilinear2DBackward0':
         return None
     before = node.next_functions[0][0]
-    is_direct = source.node in (before, without_views(before), without_views(before, _allowed(source)))
+    is_direct = source.node in (before, _without_views(before), _without_views(before, _allowed(source)))
     return bool(node._saved_align_corners) if is_direct else None  # type: ignore[attr-defined]
 
 
 def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
     """Return the size of the map of features, (h, w), also where the classifier was given tokens, (N, h w, A).
 
-    Args:
-        logits: (N, C, H, W), what a loss was given.
-        source: the pass that they come from.
-
     Raises:
-        ValueError: if the grid of the tokens cannot be told.
+        ValueError: if (N, C, H, W) logits do not tell the grid of the tokens.
     """
     if len(source.size) != 1:
         return source.size
@@ -71,29 +60,19 @@ def map_size(logits: Tensor, source: ClassifierPass) -> tuple[int, ...]:
 def check_unchanged(logits: Tensor, source: ClassifierPass, name: str) -> None:
     """Raise if more was done to a classifier's output than to up-sample it: its shift would be that of other logits.
 
-    Args:
-        logits: what a loss was given.
-        source: the pass that they come from.
-        name: of the classifier.
-
     Raises:
-        RuntimeError: naming the operation.
+        RuntimeError: naming the operation and the classifier, ``name``.
     """
     allowed = _allowed(source)
-    made_by = _before_upsampling(logits.grad_fn, allowed)
+    made_by = _without_views(logits.grad_fn, allowed)
+    while made_by is not None and made_by.name().startswith('Upsample'):
+        made_by = _without_views(made_by.next_functions[0][0], allowed)
     is_opaque = any(opaque in made_by.name() for opaque in ('Compiled', 'DDPSink'))
-    if made_by is not without_views(source.node, allowed) and not is_opaque:
+    if made_by is not _without_views(source.node, allowed) and not is_opaque:
         raise RuntimeError(
             f'the logits given to the loss are not what {name} makes, but {made_by.name()} of it: ISDA needs logits '
             f'that are one linear layer of the features'
         )
-
-
-def _before_upsampling(node: Node | None, allowed: tuple[str, ...]) -> Node:
-    node = without_views(node, allowed)
-    while node is not None and node.name().startswith('Upsample'):
-        node = without_views(node.next_functions[0][0], allowed)
-    return node
 
 
 def _allowed(source: ClassifierPass) -> tuple[str, ...]:
@@ -101,13 +80,8 @@ def _allowed(source: ClassifierPass) -> tuple[str, ...]:
     return () if 'Convolution' in source.node.name() else PERMUTATIONS
 
 
-def without_views(node: Node | None, also: tuple[str, ...] = ()) -> Node | None:
-    """Return the operation before any that change the type or the shape and no value.
-
-    Args:
-        node: where to start.
-        also: names of further operations to skip.
-    """
+def _without_views(node: Node | None, also: tuple[str, ...] = ()) -> Node | None:
+    """Return the operation before any that change the type or the shape and no value, or are named in ``also``."""
     while node is not None and node.name() in (*VIEWS, *also):
         node = node.next_functions[0][0]
     return node

@@ -29,17 +29,7 @@ def check_labels(labels: Tensor, num_classes: int, ignore_index: int = 255, owne
 
 
 def raise_invalid_label(label: int, num_classes: int, ignore_index: int, owner: str = '') -> None:
-    """Raise the one message that all checks of labels share.
-
-    Args:
-        label: the value.
-        num_classes: C.
-        ignore_index: the label of pixels that have no class.
-        owner: classifier whose labels they are.
-
-    Raises:
-        ValueError: always.
-    """
+    """Raise the ValueError that all checks of labels share."""
     whose = f' of {owner}' if owner else ''
     raise ValueError(
         f'labels{whose} hold the value {label}, but must lie in [0, {num_classes}) or equal '
@@ -68,13 +58,7 @@ def mask_invalid_labels(labels: Tensor, num_classes: int, ignore_index: int = 25
 
 
 def count_labels(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return (C,) int64: how many labels there are of each class, without waiting for the device.
-
-    Args:
-        labels: integers of any shape, each a class or ``ignore_index``.
-        num_classes: C.
-        ignore_index: the label of pixels that have no class.
-    """
+    """Return (C,) int64: how many labels there are of each class, without waiting for the device."""
     index = labels.flatten().long()
     index = index.masked_fill(index == ignore_index, num_classes)
     return index.new_zeros(num_classes + 1).index_add_(0, index, torch.ones_like(index))[:num_classes]
@@ -92,10 +76,7 @@ def resize_labels(labels: Tensor, size: tuple[int, ...]) -> Tensor:
     """
     if tuple(labels.shape[-2:]) == tuple(size):
         return labels
-    rows, columns = (
-        F.interpolate(torch.arange(old, device=labels.device, dtype=torch.float64)[None, None], size=new)
-        .long()
-        .view(-1)
-        for old, new in zip(labels.shape[-2:], size, strict=True)
-    )
-    return labels.index_select(-2, rows).index_select(-1, columns)
+    for axis, new in zip((-2, -1), size, strict=True):
+        positions = torch.arange(labels.shape[axis], device=labels.device, dtype=torch.float64)
+        labels = labels.index_select(axis, F.interpolate(positions[None, None], size=new).long().view(-1))
+    return labels

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import devices
 from .checks import check_rank, check_strength
-from .labels import check_labels
 from .moments import class_moments
 from .pooling import is_distributed
 from .precision import full_precision
@@ -69,22 +67,8 @@ class LowRankCovariance(ClassCovariance):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone.
-
-        Args:
-            features: (P, A), or (N, A, *spatial).
-            labels: (P,), or (N, *spatial) integers.
-            ignore_index: label of the rows to leave out.
-
-        Returns:
-            (C,) int64: how many rows of each class this process's batch has.
-
-        Raises:
-            ValueError: if the shapes do not fit, or a label is out of range (on the CPU).
-        """
-        self._check_batch(features, labels)
-        if not devices.waits(labels.device):
-            check_labels(labels, self.num_classes, ignore_index)
+        """Take a batch into the statistics (Eqs. 1 to 3); see the base class. It touches the classes present alone."""
+        self._check_batch(features, labels, ignore_index)
         # One wait for the labels: which rows belong together is worked out on the host.
         labels = labels.flatten().long().cpu()
         kept = (labels != ignore_index).nonzero().squeeze(1)
@@ -132,11 +116,7 @@ class LowRankCovariance(ClassCovariance):
         self.factor[classes] = factor
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:
-        """Return the covariances that the factors stand for, (K, A, A), by default of all classes. For small sizes.
-
-        Args:
-            classes: (K,) int64.
-        """
+        """Return the covariances that the factors stand for, see the base class."""
         index = slice(None) if classes is None else classes
         factor, variance = self.factor[index], self.covariance[index]
         return factor.mT @ factor + torch.diag_embed(residual_variance(factor, variance))
@@ -159,14 +139,8 @@ def strongest_directions(rows: Tensor, rank: int) -> Tensor:
     r"""The best approximation of :math:`B^T B` by r rows: the strongest ones after a rotation of B's rows.
 
     The rotation comes from the small matrix :math:`B B^T`, in float64. As it is orthogonal, what is kept and what is
-    dropped add up to :math:`B^T B` exactly.
-
-    Args:
-        rows: (K, n, A), one B for each of K classes.
-        rank: r.
-
-    Returns:
-        (K, r, A) rows that are orthogonal to each other, the strongest first; zeros where n < r.
+    dropped add up to :math:`B^T B` exactly. Of (K, n, A), one B for each of K classes, it makes (K, r, A) rows that are
+    orthogonal to each other, the strongest first; zeros where n < r.
     """
     kept = torch.cat([_rotated(part.double(), rank).to(rows.dtype) for part in rows.split(CLASSES_AT_A_TIME)])
     missing = rank - kept.shape[1]
@@ -192,20 +166,12 @@ def low_rank_shift(
         \mathrm{shift}_{yj} = \tfrac{\lambda}{2} \Bigl( \|F_y (w_j - w_y)\|^2 + \sum_a d_{ya} (w_{ja} - w_{ya})^2
         \Bigr)
 
-    The largest tensor is K x r x C. Gradients reach ``weight`` alone. Always float32 or better, under autocast too.
+    The largest tensor is K x r x C. Gradients reach ``weight`` alone. The other arguments, the result and the errors
+    are those of :func:`~mmseg_isda.core.logit_shift`.
 
     Args:
-        weight: (C, A) rows :math:`w_j` of the classifier.
         factor: (C, r, A) :math:`F_y`.
         variance: (C, A) diagonals of the covariances.
-        strength: :math:`\lambda` of this iteration, 0 or more.
-        classes: (K,) int64, the labels whose rows are wanted; by default all.
-
-    Returns:
-        (K, C), (C, C) by default: row y is what a sample with label y gets; its own logit is not shifted.
-
-    Raises:
-        ValueError: if the shapes do not fit, or ``strength`` is a negative number.
     """
     _check_shift(weight, factor, variance, strength)
     if classes is None:

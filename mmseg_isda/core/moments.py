@@ -35,10 +35,6 @@ class ClassMoments(NamedTuple):
     covariance: Tensor
     classes: Tensor
 
-    def is_finite(self) -> Tensor:
-        """Scalar bool on the device: no NaN and no infinity."""
-        return self.mean.isfinite().all() & self.covariance.isfinite().all()
-
 
 def total_mean(count: Tensor, mean: Tensor) -> Tensor:
     """(A,) float64 mean over all classes, from (C,) counts and (C, A) means."""
@@ -53,14 +49,6 @@ def class_moments(
     Two passes, the second around the mean of each class, so that the variance keeps its accuracy when it is a millionth
     of the squared mean. Sums over a class are products with a one-hot matrix: no copy of the features in another
     layout, no atomics, and only the classes present on the CPU.
-
-    Args:
-        features: (P, A) or (N, A, *spatial).
-        labels: (P,) or (N, *spatial), each a class or ``ignore_index``.
-        num_classes: C.
-        ignore_index: label of the pixels to leave out.
-        kind: see :class:`~mmseg_isda.core.ClassCovariance`.
-        dtype: of the results.
     """
     maps, labels = _as_maps(features, labels)
     valid = labels != ignore_index
@@ -146,12 +134,9 @@ def add_scatter(
 
     Args:
         matrices: (K, A, A), or K views of (A, A); on an accelerator the tensor of all classes.
-        features: (P, A) or (N, A, *spatial).
-        labels: (P,) or (N, *spatial).
         classes: (K,) ascending, those of the matrices.
         mean: (C, A).
         scale: (K,) factor of the sum of each class.
-        ignore_index: label of the pixels to leave out.
         keep: scalar bool; nothing is added where it is False.
     """
     maps, labels = _as_maps(features, labels)
@@ -175,28 +160,17 @@ def _add_class_by_class(
 
 
 class ClassBlocks(NamedTuple):
-    """Pixels in B blocks of one class each, Q places a block.
+    """Pixels in B blocks of one class each, Q places a block."""
 
-    Attributes:
-        pixel: (B, Q) which pixel a place holds.
-        valid: (B, Q) places that are used.
-        owner: (B,) class of each block.
-    """
-
-    pixel: Tensor
-    valid: Tensor
-    owner: Tensor
+    pixel: Tensor  # (B, Q) which pixel a place holds
+    valid: Tensor  # (B, Q) places that are used
+    owner: Tensor  # (B,) class of each block
 
 
 def class_blocks(labels: Tensor, num_classes: int, ignore_index: int) -> ClassBlocks:
-    """Lay pixels out in blocks, whose number does not depend on the labels: a class of n has ceil(n / Q).
+    """Lay pixels out in blocks, whose number does not depend on the (P,) labels: a class of n has ceil(n / Q).
 
     Those are P / Q + C together at most, and no more than P.
-
-    Args:
-        labels: (P,), each a class or ``ignore_index``.
-        num_classes: C.
-        ignore_index: label of the pixels to leave out.
     """
     pixels = len(labels)
     size = min(MOST_IN_A_BLOCK, max(FEWEST_IN_A_BLOCK, pixels // num_classes))
@@ -247,12 +221,6 @@ def pool_over_ranks(batch: ClassMoments, running_count: Tensor, running_mean: Te
     Each process sends :math:`m_j`, :math:`m_j d_j` and :math:`m_j (\Sigma'_j + d_j d_j^T)` with
     :math:`d_j = \mu'_j - s_j`, around the running mean :math:`s` that all of them hold; of a symmetric matrix the upper
     triangle. In float64 the subtraction afterwards is harmless even while the running mean is still zero.
-
-    Args:
-        batch: this process's moments.
-        running_count: (C,) pixels seen so far, equal on all processes.
-        running_mean: (C, A) running mean, equal on all processes.
-        kind: see :class:`~mmseg_isda.core.ClassCovariance`.
     """
     count = batch.count.double()
     centre = running_mean.double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -24,7 +25,7 @@ class BatchGatherer:
 
     def sizes(self, num_rows: int, like: Tensor) -> list[int]:
         """How many rows each process has; waits for the device."""
-        return _headers(self._exchange(like.new_zeros(0, 1), num_rows))
+        return _headers(self._exchange(like.new_zeros(0, 1), 0, num_rows))
 
     def __call__(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The rows and labels of all processes, in the order of their ranks.
@@ -39,12 +40,12 @@ class BatchGatherer:
         # float32 holds such integers exactly, so that labels need no message of their own.
         dtype = torch.promote_types(rows.dtype, torch.float32)
         packed = torch.cat([rows.to(dtype), labels.to(dtype).unsqueeze(1)], 1)
-        blocks = self._exchange(_padded(packed[: self.capacity], self.capacity), len(packed))
+        blocks = self._exchange(packed[: self.capacity], self.capacity, len(packed))
         lengths = _headers(blocks)
         parts = [block[1 : 1 + length] for block, length in zip(blocks, lengths, strict=True)]
         longest = max(lengths)
         if longest > self.capacity:
-            rest = self._exchange(_padded(packed[self.capacity :], longest - self.capacity), 0)
+            rest = self._exchange(packed[self.capacity :], longest - self.capacity, 0)
             parts = [
                 torch.cat([part, block[1 : 1 + length - len(part)]])
                 for part, block, length in zip(parts, rest, lengths, strict=True)
@@ -53,10 +54,9 @@ class BatchGatherer:
         joined = torch.cat(parts)
         return joined[:, :-1], joined[:, -1].long()
 
-    def _exchange(self, block: Tensor, header: int) -> list[Tensor]:
-        """The blocks of all processes, each after a row that begins with its header."""
-        first = block.new_full((1, block.shape[1]), header)
-        message = torch.cat([first, block])
+    def _exchange(self, rows: Tensor, length: int, header: int) -> list[Tensor]:
+        """The rows of all processes, filled up to a length, each block after a row of its header."""
+        message = F.pad(F.pad(rows, (0, 0, 0, length - len(rows))), (0, 0, 1, 0), value=header)
         messages = [torch.empty_like(message) for _ in range(dist.get_world_size())]
         dist.all_gather(messages, message)
         return messages
@@ -64,7 +64,3 @@ class BatchGatherer:
 
 def _headers(blocks: list[Tensor]) -> list[int]:
     return torch.stack([block[0, 0] for block in blocks]).long().tolist()
-
-
-def _padded(block: Tensor, length: int) -> Tensor:
-    return torch.cat([block, block.new_zeros(length - len(block), block.shape[1])])

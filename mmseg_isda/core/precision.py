@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -26,21 +27,15 @@ def full_precision(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _without_tf32() -> Iterator[None]:
     try:
-        previous = torch.get_float32_matmul_precision()
+        previous, full, switch = torch.get_float32_matmul_precision(), 'highest', torch.set_float32_matmul_precision
     except RuntimeError:  # PyTorch 2.9 and later, once the user has set the newer switch: it must be used from then on.
-        switch, name, full = torch.backends.cuda.matmul, 'fp32_precision', 'ieee'
-        previous = getattr(switch, name)
-        setattr(switch, name, full)
-        try:
-            yield
-        finally:
-            setattr(switch, name, previous)
-        return
-    if previous == 'highest':
+        matmul = torch.backends.cuda.matmul
+        previous, full, switch = matmul.fp32_precision, 'ieee', partial(setattr, matmul, 'fp32_precision')
+    if previous == full:
         yield
         return
-    torch.set_float32_matmul_precision('highest')
+    switch(full)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(previous)
+        switch(previous)

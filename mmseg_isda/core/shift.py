@@ -55,7 +55,9 @@ def logit_shift(
         # A common offset of all rows cancels in w_j - w_y, but not in the rounding of its squares.
         weight = weight - weight.mean(0)
         if covariance.dim() == 2:
-            quadratic = _running_diagonal_form(weight, covariance, classes)
+            # Copied, as the running variance changes in place, perhaps before the backward pass.
+            variance = covariance.clone() if classes is None or len(covariance) == 1 else covariance[classes]
+            quadratic = diagonal_form(weight, variance, weight if classes is None else weight[classes])
         elif len(covariance) == 1:
             quadratic = _shared_form(weight, covariance[0], classes)
         else:
@@ -130,20 +132,8 @@ def _check(weight: Tensor, covariance: Tensor, strength: float | Tensor) -> None
     check_strength(strength)
 
 
-def _running_diagonal_form(weight: Tensor, variance: Tensor, classes: Tensor | None) -> Tensor:
-    # Copied, as the running variance changes in place, perhaps before the backward pass.
-    variance = variance.clone() if classes is None or len(variance) == 1 else variance[classes]
-    return diagonal_form(weight, variance, weight if classes is None else weight[classes])
-
-
 def diagonal_form(weight: Tensor, variance: Tensor, own: Tensor) -> Tensor:
-    """(K, C) forms (w_j - w_y)' diag(v_y) (w_j - w_y), from three products of K x A with A x C.
-
-    Args:
-        weight: (C, A) rows w_j.
-        variance: (K, A), or (1, A) for all.
-        own: (K, A) rows w_y.
-    """
+    """(K, C) forms (w_j - w_y)' diag(v_y) (w_j - w_y) of (C, A) w_j, (K, A) or (1, A) variances, and (K, A) own w_y."""
     scaled = variance * own
     return variance @ weight.square().t() - 2 * scaled @ weight.t() + (scaled * own).sum(1, keepdim=True)
 
@@ -185,35 +175,23 @@ class _MatrixForm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         kept, classes, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True
-            return _matrix_form_grad(ctx, grad, weight, classes), None, None
+        create_graph = torch.is_grad_enabled()
+        if create_graph and ctx.covariance._version != ctx.version:
+            raise RuntimeError(
+                'the full covariances were updated between the forward pass and a backward pass with '
+                'create_graph=True: take second derivatives before the next update of the statistics'
+            )
         grad_weight = torch.zeros_like(weight)
         for part in _parts(weight, len(classes)):
             products = kept[part]
-            if not ctx.keeps_products:
-                products = torch.bmm(weight - weight[classes[part]].unsqueeze(1), products)
+            if create_graph or not ctx.keeps_products:
+                matrices = ctx.covariance[classes[part]] if create_graph else products
+                products = torch.bmm(weight - weight[classes[part]].unsqueeze(1), matrices)
             # d form[y, j] reaches w_j with the sign +, and w_y with the sign -.
             grad_products = products * (2 * grad[part]).unsqueeze(2)
             grad_weight += grad_products.sum(0)
             grad_weight.index_add_(0, classes[part], grad_products.sum(1), alpha=-1)
         return grad_weight, None, None
-
-
-def _matrix_form_grad(ctx, grad: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
-    """The same gradient from operations that autograd knows."""
-    if ctx.covariance._version != ctx.version:
-        raise RuntimeError(
-            'the full covariances were updated between the forward pass and a backward pass with create_graph=True: '
-            'take second derivatives before the next update of the statistics'
-        )
-    grad_weight = torch.zeros_like(weight)
-    for part in _parts(weight, len(classes)):
-        difference = weight - weight[classes[part]].unsqueeze(1)
-        products = torch.bmm(difference, ctx.covariance[classes[part]].to(weight.dtype))
-        grad_products = products * (2 * grad[part]).unsqueeze(2)
-        grad_weight = grad_weight + grad_products.sum(0)
-        grad_weight = grad_weight.index_add(0, classes[part], grad_products.sum(1), alpha=-1)
-    return grad_weight
 
 
 def _parts(weight: Tensor, num_classes: int) -> list[slice]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -12,15 +11,7 @@ from torch import Tensor, nn
 from . import devices
 from .checks import check_choice
 from .labels import check_labels, count_labels
-from .moments import (
-    ClassMoments,
-    add_scatter,
-    class_moments,
-    names_of,
-    pool_over_ranks,
-    pooled_bytes,
-    total_mean,
-)
+from .moments import ClassMoments, add_scatter, class_moments, names_of, pool_over_ranks, pooled_bytes, total_mean
 from .pooling import BatchGatherer, is_distributed
 from .precision import full_precision
 from .shift import logit_shift
@@ -29,17 +20,15 @@ KINDS = ('diagonal', 'full', 'shared', 'identity')
 CLASSES_PER_PRODUCT = 64
 STRIP_HINT = "To use its weights without its ISDA statistics, strip them with 'mmseg-isda publish'."
 
-
-class _Gain(NamedTuple):
-    """Share of the batch in the merged statistics, m / (n + m), and how often the batch counts, n m / (n + m)^2."""
-
-    share: Tensor
-    between: Tensor
+# The share of a batch in the merged statistics, m / (n + m), and how often its step counts, n m / (n + m)^2.
+Gain = tuple[Tensor, Tensor]
+# Features, labels and the label to ignore, where the moments of a batch have variances in place of full matrices.
+Pixels = tuple[Tensor, Tensor, int]
 
 
-def _gain(old: Tensor, new: Tensor) -> _Gain:
+def _gain(old: Tensor, new: Tensor) -> Gain:
     share = new.double() / (old + new).clamp_min(1)
-    return _Gain(share, share * (1 - share))
+    return share, share * (1 - share)
 
 
 class ClassCovariance(nn.Module):
@@ -101,17 +90,12 @@ class ClassCovariance(nn.Module):
         self.num_classes, self.num_features, self.kind, self.sync = num_classes, num_features, kind, sync
         self.register_buffer('count', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('mean', torch.zeros(num_classes, num_features))
-        self.register_buffer('covariance', self._initial_covariance())
+        shapes = dict(diagonal=(num_classes, num_features), full=(num_classes, num_features, num_features))
+        shapes |= dict(identity=(1, num_features), shared=(1, num_features, num_features))
+        self.register_buffer('covariance', (torch.ones if kind == 'identity' else torch.zeros)(shapes[kind]))
         self.register_buffer('num_skipped', torch.zeros((), dtype=torch.int64), persistent=False)
         self._gatherer = BatchGatherer()
         self._is_gathering: bool | None = None
-
-    def _initial_covariance(self) -> Tensor:
-        size = self.num_features
-        if self.kind == 'identity':
-            return torch.ones(1, size)
-        rows = 1 if self.kind == 'shared' else self.num_classes
-        return torch.zeros(rows, size) if self.kind == 'diagonal' else torch.zeros(rows, size, size)
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -132,9 +116,7 @@ class ClassCovariance(nn.Module):
             ValueError: if the shapes do not fit, or a label is out of range (on the CPU; on an accelerator, where the
                 check would have to wait, call :func:`~mmseg_isda.core.mask_invalid_labels` first).
         """
-        self._check_batch(features, labels)
-        if not devices.waits(labels.device):
-            check_labels(labels, self.num_classes, ignore_index)
+        self._check_batch(features, labels, ignore_index)
         features, counts = features.detach(), None
         pooled = self.sync and is_distributed()
         if pooled and self._gathers(features):
@@ -164,7 +146,7 @@ class ClassCovariance(nn.Module):
             self._is_gathering = joined <= pooled_bytes(self.num_classes, self.num_features, self.kind)
         return self._is_gathering
 
-    def _check_batch(self, features: Tensor, labels: Tensor) -> None:
+    def _check_batch(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
         if features.dim() < 2 or features.shape[1] != self.num_features:
             raise ValueError(
                 f'features must have shape (P, {self.num_features}) or (N, {self.num_features}, *spatial), '
@@ -178,14 +160,11 @@ class ClassCovariance(nn.Module):
             )
         if labels.is_floating_point():
             raise TypeError(f'labels must be integers, got {labels.dtype}')
+        if not devices.waits(labels.device):
+            check_labels(labels, self.num_classes, ignore_index)
 
-    def _merge(self, batch: ClassMoments, pixels: tuple[Tensor, Tensor, int] | None = None) -> None:
-        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound.
-
-        Args:
-            batch: the moments.
-            pixels: features, labels and the label to ignore, where ``batch`` has variances in place of full matrices.
-        """
+    def _merge(self, batch: ClassMoments, pixels: Pixels | None = None) -> None:
+        """Eqs. 1 to 3 in place, with the weights in float64; nothing if the result would not be sound."""
         sound = self._is_sound(batch)
         self.num_skipped += (~sound).to(torch.int64)
         # Chosen on the device, so that nothing waits: a count of 0 gives the batch no weight.
@@ -201,7 +180,7 @@ class ClassCovariance(nn.Module):
             )
         elif self.kind == 'full':
             self._mix_matrices(gain, batch._replace(count=count), sound, delta, pixels)
-        self.mean += gain.share.unsqueeze(1).to(delta.dtype) * delta
+        self.mean += gain[0].unsqueeze(1).to(delta.dtype) * delta
         self.count += count
 
     def _is_sound(self, batch: ClassMoments) -> Tensor:
@@ -211,20 +190,22 @@ class ClassCovariance(nn.Module):
         are all to look at.
         """
         bound = torch.finfo(self.mean.dtype).max ** 0.5
-        between = _gain(self.count, batch.count).between.unsqueeze(1) * (batch.mean - self.mean).square()
+        _, weight = _gain(self.count, batch.count)
+        between = weight.unsqueeze(1) * (batch.mean - self.mean).square()
         variance = batch.covariance if batch.covariance.dim() < 3 else batch.covariance.diagonal(dim1=1, dim2=2)
         sizes = [values.abs().amax() for values in (batch.mean, between, variance) if values.numel()]
-        return batch.is_finite() & (torch.stack(sizes) < bound).all()  # False for NaN
+        is_finite = batch.mean.isfinite().all() & batch.covariance.isfinite().all()
+        return is_finite & (torch.stack(sizes) < bound).all()  # False for NaN
 
-    def _mix(self, gain: _Gain, batch_covariance: Tensor, between: Tensor) -> None:
+    def _mix(self, gain: Gain, batch_covariance: Tensor, between: Tensor) -> None:
         share, weight = (g.to(between.dtype).view(-1, *[1] * (between.dim() - 1)) for g in gain)
         self.covariance += share * (batch_covariance - self.covariance) + weight * between
 
     def _mix_matrices(
-        self, gain: _Gain, batch: ClassMoments, sound: Tensor, delta: Tensor, pixels: tuple[Tensor, Tensor, int] | None
+        self, gain: Gain, batch: ClassMoments, sound: Tensor, delta: Tensor, pixels: Pixels | None
     ) -> None:
         """Touch the matrices of the classes looked at, and make no other of their size; a share of 0 changes none."""
-        share, step = gain.share.to(delta.dtype), gain.between.unsqueeze(1).to(delta.dtype) * delta
+        share, step = gain[0].to(delta.dtype), gain[1].unsqueeze(1).to(delta.dtype) * delta
         names = names_of(batch.classes, self.num_classes)
         matrices: Tensor | list[Tensor] = self.covariance
         with full_precision(delta.device):
@@ -239,7 +220,7 @@ class ClassCovariance(nn.Module):
                     matrix.addcmul_(torch.where(sound, covariance, 0), share[label])
                 return
             features, labels, ignore_index = pixels
-            scale = (gain.share / batch.count.clamp_min(1))[batch.classes]
+            scale = (gain[0] / batch.count.clamp_min(1))[batch.classes]
             add_scatter(matrices, features, labels, batch.classes, batch.mean, scale, ignore_index, sound)
 
     def shift(self, weight: Tensor, strength: float | Tensor, classes: Tensor | None = None) -> Tensor:
@@ -256,11 +237,7 @@ class ClassCovariance(nn.Module):
         return logit_shift(weight, self.covariance, strength, classes=classes)
 
     def matrices(self, classes: Tensor | None = None) -> Tensor:
-        """Return dense covariances, (K, A, A), by default of all classes. For small sizes.
-
-        Args:
-            classes: (K,) int64.
-        """
+        """Return dense covariances, (K, A, A), of (K,) classes, by default all. For small sizes."""
         rows = self.covariance.expand(self.num_classes, *self.covariance.shape[1:])
         rows = rows if classes is None else rows[classes]
         return torch.diag_embed(rows) if rows.dim() == 2 else rows.clone()
@@ -300,17 +277,14 @@ class ClassCovariance(nn.Module):
 
         return super()._apply(at_least_float32, recurse)
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-    ):
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Refuse statistics that are incomplete, not finite or of another shape; without any, start from zero."""
         names = list(self.state_dict())
         found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
         for name, tensor in found.items():
             self._check_loaded(name, tensor, prefix + name)
-            state_dict[prefix + name] = tensor.to(
-                getattr(self, name).dtype
-            )  # ``assign=True`` would keep half precision
+            # ``assign=True`` would keep half precision.
+            state_dict[prefix + name] = tensor.to(getattr(self, name).dtype)
         missing = ', '.join(prefix + name for name in names if name not in found)
         if found and missing:
             raise ValueError(
@@ -324,9 +298,7 @@ class ClassCovariance(nn.Module):
                 stacklevel=2,
             )
             return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _check_loaded(self, name: str, tensor: Tensor, key: str) -> None:
         own = getattr(self, name)

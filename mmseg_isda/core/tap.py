@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
@@ -18,6 +19,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Classifier: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
+@dataclass(eq=False)
 class ClassifierPass:
     """One forward pass of a classifier.
 
@@ -25,20 +27,19 @@ class ClassifierPass:
         features: (N, A, *spatial), what entered the classifier (after dropout); None once every loss has taken it.
         logits: (N, C, *spatial), what left it; None once every loss has taken it.
         weight: (C, A), with its graph, that this pass used; ``torch.func.functional_call`` and weight norms change it.
-        size: the spatial size, () for vectors.
         node: the autograd node that made the logits.
         number: counts the passes of a tap.
+        size: the spatial size, () for vectors.
     """
 
-    def __init__(
-        self, features: Tensor, logits: Tensor, weight: Tensor, node: torch.autograd.graph.Node, number: int
-    ) -> None:
-        self.features: Tensor | None = features
-        self.logits: Tensor | None = logits
-        self.weight = weight
-        self.size = tuple(features.shape[2:])
-        self.node, self.number = node, number
-        self.num_taken = 0
+    features: Tensor | None
+    logits: Tensor | None
+    weight: Tensor
+    node: torch.autograd.graph.Node
+    number: int
+
+    def __post_init__(self) -> None:
+        self.size, self.num_taken = tuple(self.features.shape[2:]), 0
 
 
 class ClassifierTap:
@@ -96,9 +97,6 @@ class ClassifierTap:
     def find(self, logits: Tensor) -> ClassifierPass:
         """Return the pass that the logits of a loss come from, found in their autograd graph.
 
-        Args:
-            logits: what the loss was given.
-
         Raises:
             RuntimeError: if they have no graph, come from another module, the pass cannot be told, or an activation
                 checkpoint repeats the loss.
@@ -121,8 +119,7 @@ class ClassifierTap:
                 'statistics would take the batch twice: take the loss outside of the checkpoint'
             )
         by_node = {kept.node: kept for kept in self._passes}
-        nodes = [logits.grad_fn]
-        is_opaque = False
+        nodes, is_opaque = [logits.grad_fn], False
         for node in nodes:
             if node in by_node:
                 return by_node[node]
@@ -181,34 +178,18 @@ class ClassifierTap:
 
 def is_classifier(module: object) -> bool:
     """Whether a module's output at a position is one matrix times its input there."""
-    if isinstance(module, nn.Linear):
-        return True
-    return isinstance(module, CONVOLUTIONS) and _is_pointwise(module)
-
-
-def _is_pointwise(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
-    one = {1}
-    return (
-        convolution.groups == 1
-        and set(convolution.kernel_size) == one
-        and set(convolution.stride) == one
-        and (convolution.padding == 'same' or set(convolution.padding) in ({0}, set()))
-    )
+    if not isinstance(module, CONVOLUTIONS):
+        return isinstance(module, nn.Linear)
+    is_unpadded = module.padding == 'same' or set(module.padding) <= {0}
+    return module.groups == 1 and {*module.kernel_size, *module.stride} == {1} and is_unpadded
 
 
 def _check_classifier(classifier: nn.Module, name: str) -> None:
-    if not isinstance(classifier, nn.Module):
-        raise TypeError(f'{name} must be a module (a linear layer or a 1x1 convolution), got {classifier!r}')
-    if isinstance(classifier, CONVOLUTIONS) and not _is_pointwise(classifier):
+    if not is_classifier(classifier):
         raise TypeError(
             f'{name} must be a linear layer or a 1x1 convolution with one group, stride 1 and no padding, got '
             f'{classifier!r}: ISDA needs logits that depend on one feature vector each. Give the head a 1x1 '
             f'classifier, or name the right module by classifier=... of the loss'
-        )
-    if not is_classifier(classifier):
-        raise TypeError(
-            f'{name} must be a linear layer or a 1x1 convolution, whose weight ISDA reads, got {classifier!r}. Name '
-            f'the right module by classifier=... of the loss'
         )
     weight = cast(Tensor, classifier.weight)
     if weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id'):
@@ -225,11 +206,7 @@ def _check_classifier(classifier: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def _verify(module: Classifier, features: Tensor, output: Tensor, name: str) -> None:
-    """A subclass, a hook or an adapter may do more than the layer, such as normalize its weight: compare a few rows.
-
-    Raises:
-        TypeError: if the output is not the weight times the input, plus the bias.
-    """
+    """Raise TypeError if a subclass, a hook or an adapter does more than the layer, such as normalize its weight."""
     if not isinstance(module, nn.Linear):
         features, output = features.movedim(1, -1), output.movedim(1, -1)
     rows = features.reshape(-1, features.shape[-1])[:ROWS_TO_VERIFY].double()

@@ -14,23 +14,15 @@ from ..core.tap import is_classifier
 
 
 class TappedLoss(Protocol):
-    """What a loss needs to have to be bound: ``ISDALossBase`` and ``FusedCrossEntropyLoss`` do.
+    """What a loss needs to have to be bound: ``ISDALossBase`` and ``FusedCrossEntropyLoss`` do."""
 
-    Attributes:
-        classifier: name of the classifier within the module that owns the loss.
-        needs_tap: whether it is to be bound at all.
-        tap: of the classifier, once it is bound.
-    """
-
-    classifier: str
-    needs_tap: bool
+    classifier: str  # its name within the module that owns the loss
+    needs_tap: bool  # whether the loss is to be bound at all
     tap: ClassifierTap | None
 
-    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
-        """Bind the loss."""
+    def bind(self, tap: ClassifierTap, owner: nn.Module) -> None: ...
 
-    def check_iteration(self) -> dict[str, float]:
-        """Report an iteration."""
+    def check_iteration(self) -> dict[str, float]: ...
 
 
 @cache
@@ -63,8 +55,7 @@ def bind_isda_losses(model: nn.Module) -> dict[str, TappedLoss]:
         ValueError: if no module above a loss has its classifier. A model without such a loss is warned of.
         TypeError: if that is neither a linear layer nor a 1x1 convolution.
     """
-    modules = dict(model.named_modules())
-    losses = dict(tapped_losses(model))
+    modules, losses = dict(model.named_modules()), dict(tapped_losses(model))
     if not losses:
         warn(
             f'{type(model).__name__} holds no ISDA loss to bind. A loss that stands beside its network is no part of '
@@ -74,26 +65,24 @@ def bind_isda_losses(model: nn.Module) -> dict[str, TappedLoss]:
     taps = {id(loss.tap.classifier): loss.tap for loss in losses.values() if loss.tap is not None}
     bound: dict[str, TappedLoss] = {}
     for path, loss in losses.items():
-        if not loss.needs_tap:
-            continue
-        owner_path, classifier = _find_classifier(modules, path, loss.classifier)
-        name = f'{owner_path}.{loss.classifier}'.lstrip('.')
-        tap = taps.get(id(classifier)) or ClassifierTap(classifier, name)
-        taps[id(classifier)] = tap
-        loss.bind(tap, modules[owner_path])
-        owner = owner_path or type(model).__name__
-        bound[owner if owner not in bound else path] = loss
+        if loss.needs_tap:
+            owner, name = _find_classifier(modules, path, loss.classifier)
+            classifier = modules[name]
+            tap = taps[id(classifier)] = taps.get(id(classifier)) or ClassifierTap(classifier, name)
+            loss.bind(tap, modules[owner])
+            owner = owner or type(model).__name__
+            bound[owner if owner not in bound else path] = loss
     return bound
 
 
-def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) -> tuple[str, nn.Module]:
-    """Climb from a loss towards the model until a module has the classifier."""
+def _find_classifier(modules: dict[str, nn.Module], path: str, classifier: str) -> tuple[str, str]:
+    """Climb from a loss towards the model until a module has the classifier; return the paths of both."""
     owners = [path]
     while owners[-1]:
         owners.append(owners[-1].rpartition('.')[0])
-        found = modules.get(f'{owners[-1]}.{classifier}'.lstrip('.'))
-        if found is not None:
-            return owners[-1], found
+        name = f'{owners[-1]}.{classifier}'.lstrip('.')
+        if name in modules:
+            return owners[-1], name
     layers = [name for name, module in modules.items() if is_classifier(module)]
     near = ([name for name in layers if name.startswith(f'{owner}.') or not owner] for owner in owners)
     raise ValueError(

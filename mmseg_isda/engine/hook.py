@@ -15,6 +15,11 @@ from .binding import TappedLoss, bind_isda_losses, tapped_losses
 from .loss import ISDALossBase
 from .schedule import strength_at
 
+SKIPPED = (
+    'features were not finite or too large. The statistics leave such batches out. In mixed precision a few overflows '
+    'are normal'
+)
+
 
 @HOOKS.register_module()
 class ISDAHook(Hook):
@@ -53,6 +58,7 @@ class ISDAHook(Hook):
     def _bind(self, runner, model: nn.Module) -> None:
         known = set(map(id, self._losses.values()))
         self._losses = bind_isda_losses(model)
+        paths = {id(loss): path for path, loss in tapped_losses(model)}
         self._plain = [loss for _, loss in tapped_losses(model) if not loss.needs_tap]
         for owner, loss in self._losses.items():
             if id(loss) in known:
@@ -60,7 +66,10 @@ class ISDAHook(Hook):
             settings = ''
             if isinstance(loss, ISDALossBase):
                 settings = f', {loss.statistics}, lambda_0={loss.lambda_0}'
-                self._restore(loss, model)
+                prefix = f'{paths[id(loss)]}.statistics.'
+                found = {key[len(prefix) :]: value for key, value in self._left_over.items() if key.startswith(prefix)}
+                if found:
+                    loss.statistics.load_state_dict(found)
             runner.logger.info(f'ISDA: {type(loss).__name__} of {owner} is bound to {loss.tap.name}{settings}')
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -70,28 +79,16 @@ class ISDAHook(Hook):
         state = checkpoint.get('state_dict', checkpoint)
         self._left_over = {key: value for key, value in state.items() if '.statistics.' in key and key not in own}
 
-    def _restore(self, loss: ISDALossBase, model: nn.Module) -> None:
-        path = next(path for path, module in model.named_modules() if module is loss)
-        prefix = f'{path}.statistics.'
-        found = {key[len(prefix) :]: value for key, value in self._left_over.items() if key.startswith(prefix)}
-        if found:
-            loss.statistics.load_state_dict(found)
-
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Bind what has come in since, and set lambda of the iteration."""
         model = _unwrapped(runner.model)
         if any(loss.tap is None and loss.needs_tap for _, loss in tapped_losses(model)):
             self._bind(runner, model)
+        progress = dict(iteration=runner.iter, max_iters=runner.max_iters)
+        progress |= dict(epoch=runner.epoch, max_epochs=runner.max_epochs)
         for loss in self._losses.values():
             if isinstance(loss, ISDALossBase):
-                loss.strength = strength_at(
-                    loss.lambda_0,
-                    loss.schedule,
-                    iteration=runner.iter,
-                    max_iters=runner.max_iters,
-                    epoch=runner.epoch,
-                    max_epochs=runner.max_epochs,
-                )
+                loss.strength = strength_at(loss.lambda_0, loss.schedule, **progress)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Log lambda and the size of the augmentation; report what went wrong, once a loss.
@@ -110,13 +107,7 @@ class ISDAHook(Hook):
             for what in ('lambda', 'shift', 'margin'):
                 runner.message_hub.update_scalar(f'train/{owner}.isda_{what}', seen[what])
             if seen['skipped']:
-                self._warn(
-                    runner,
-                    owner,
-                    'skipped',
-                    'features were not finite or too large. The statistics leave such batches out. In mixed precision '
-                    'a few overflows are normal',
-                )
+                self._warn(runner, owner, 'skipped', SKIPPED)
             if not math.isfinite(seen['shift']):
                 self._warn(runner, owner, 'shift', 'the shift of the logits is not finite: training diverges')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -19,31 +20,17 @@ from .schedule import SCHEDULES
 
 
 def refuse_unknown_options(loss: type, given: Mapping[str, Any]) -> None:
-    """Raise for an unknown option and suggest the closest match.
-
-    Args:
-        loss: the class that was given the options.
-        given: what its own signature does not name.
-
-    Raises:
-        TypeError: if an option is unknown.
-    """
+    """Raise TypeError for an option that a class does not have, and suggest the closest match."""
     options = option_names(loss)
-    name = next((name for name in given if name not in options), None)
-    if name is None:
-        return
-    near = get_close_matches(name, options, 1)
-    advice = f'did you mean {near[0]!r}? ' if near else ''
-    raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
+    for name in given:
+        if name not in options:
+            advice = ''.join(f'did you mean {near!r}? ' for near in get_close_matches(name, options, 1))
+            raise TypeError(f'{loss.__name__} has no option {name!r}: {advice}Its options are {", ".join(options)}')
 
 
 def option_names(kind: type) -> list[str]:
     """Return the options of a class: those of its signature and of the class ``options_from`` that takes the rest."""
-    names = [
-        parameter.name
-        for parameter in signature(kind).parameters.values()
-        if parameter.name != 'owner' and parameter.kind is not parameter.VAR_KEYWORD
-    ]
+    names = [name for name, option in signature(kind).parameters.items() if option.kind is not option.VAR_KEYWORD]
     more = getattr(kind, 'options_from', None)
     return names if more is None else [*names, *option_names(more)]
 
@@ -112,8 +99,9 @@ class ISDALossBase(nn.Module):
         check_choice('covariance', covariance, COVARIANCES)
         check_choice('schedule', schedule, SCHEDULES)
         check_rank(rank)
-        self.lambda_0, self.kind, self.rank, self.schedule, self.sync = lambda_0, covariance, rank, schedule, sync
+        self.lambda_0, self.kind, self.rank, self.schedule = lambda_0, covariance, rank, schedule
         self.classifier = classifier
+        self._new_statistics = partial(new_statistics, covariance, rank=rank, sync=sync)
         self.strength: float | None = lambda_0 if schedule == 'constant' else None
         self.tap: ClassifierTap | None = None
         self.statistics: ClassCovariance | None
@@ -130,34 +118,25 @@ class ISDALossBase(nn.Module):
         return self.lambda_0 > 0
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
-        """Bind the loss to a classifier and make its statistics, unless a checkpoint has made them already.
-
-        Args:
-            tap: of the classifier.
-            owner: the module that owns both.
+        """Bind the loss to the classifier of ``owner`` and make its statistics, unless a checkpoint has made them.
 
         Raises:
             ValueError: if statistics that were loaded before have another shape.
         """
-        del owner
         if self.tap is tap:
             return
-        num_classes, num_features = tap.weight.shape
+        shape = tuple(tap.weight.shape)
         if self.statistics is None:
-            self.statistics = self._new_statistics(num_classes, num_features)
-        elif (self.statistics.num_classes, self.statistics.num_features) != (num_classes, num_features):
+            self.statistics = self._new_statistics(*shape)
+        elif tuple(self.statistics.mean.shape) != shape:
             raise ValueError(
-                f'the statistics of this loss belong to a classifier of shape '
-                f'{(self.statistics.num_classes, self.statistics.num_features)}, but {tap.name} has '
-                f'{(num_classes, num_features)}'
+                f'the statistics of this loss belong to a classifier of shape {tuple(self.statistics.mean.shape)}, but '
+                f'{tap.name} has {shape}'
             )
         self.statistics.to(tap.weight.device)
         self.tap = tap
         self._updated_by = 0
         tap.num_consumers += 1
-
-    def _new_statistics(self, num_classes: int, num_features: int) -> ClassCovariance:
-        return new_statistics(self.kind, num_classes, num_features, rank=self.rank, sync=self.sync)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Make room for the statistics of a checkpoint if the loss is not bound, so that inference loads quietly."""
@@ -169,10 +148,7 @@ class ISDALossBase(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def is_augmenting(self, logits: Tensor) -> bool:
-        """Whether a call augments: in training, with gradients.
-
-        Args:
-            logits: what the loss was given.
+        """Whether a call with these logits augments: in training, with gradients.
 
         Raises:
             RuntimeError: if it should, but the loss is not bound.
@@ -193,15 +169,12 @@ class ISDALossBase(nn.Module):
         return True
 
     def update(self, found: ClassifierPass, labels: Tensor, ignore_index: int) -> Tensor:
-        """Take a pass into the statistics (Eqs. 1 to 3), once: a second call in the same iteration only counts.
+        """Take a pass into the statistics (Eqs. 1 to 3), once, and return (C,) int64, the labels of each class.
 
         Args:
-            found: the pass.
+            found: the pass; a second call with it only counts.
             labels: (N, *spatial) at the size of its features.
             ignore_index: label to leave out.
-
-        Returns:
-            (C,) int64: how many labels of each class there are.
         """
         if found.number == self._updated_by:
             return count_labels(labels, self.statistics.num_classes, ignore_index)
@@ -215,10 +188,9 @@ class ISDALossBase(nn.Module):
         """Report an iteration to the hook, when waiting for the device costs nothing.
 
         Returns:
-            ``lambda`` (the strength), ``shift`` (mean shift of the wrong classes' logits, in logits), ``margin`` (mean
-            margin of the plain logits), ``skipped`` (batches left out of the statistics so far), ``eval`` (whether it
-            was called in eval mode with gradients);
-            empty if the loss has not run.
+            ``lambda``, ``shift`` (mean shift of the wrong classes' logits), ``margin`` (mean margin of the plain
+            logits), ``skipped`` (batches left out of the statistics so far); only ``eval`` if it was called in eval
+            mode with gradients; empty if the loss has not run.
 
         Raises:
             ValueError: if a label was out of range.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,65 +51,46 @@ def prepare_cityscapes(root: str | Path, *, jobs: int = 1, counts: Mapping[str, 
     todo = [path for path in polygons if not _label_of(path).is_file()]
     if todo:
         _json2label()  # says what is missing before any process starts
-        _convert(todo, jobs)
-    made = {split: len(_files(root, 'gtFine', split, _LABEL)) for split in counts}
-    _require(root, 'gtFine', _LABEL, made, counts, 'remove the labels that have no polygons')
-    return Preparation(made=len(todo), skipped=len(polygons) - len(todo), counts=made)
+        _convert(todo, min(jobs, len(todo)))
+    _find_files(root, 'gtFine', _LABEL, counts, 'remove the labels that have no polygons')
+    return Preparation(made=len(todo), skipped=len(polygons) - len(todo), counts=counts)
 
 
 def check_download(root: str | Path, counts: Mapping[str, int] = COUNTS) -> list[Path]:
-    """Check that each split has its images and polygons; return the polygon files.
-
-    Args:
-        root: the folder that holds `leftImg8bit/` and `gtFine/`.
-        counts: images expected in each split.
-
-    Raises:
-        FileNotFoundError: a folder is missing, or holds fewer files than it should.
-        ValueError: more files than there should be, or an image without its polygons.
-    """
+    """Check each split's images and polygons, as :func:`prepare_cityscapes` does, and return the polygon files."""
     root = Path(root)
-    found = {}
-    for folder, suffix in (('leftImg8bit', _IMAGE), ('gtFine', _POLYGONS)):
-        if not (root / folder).is_dir():
-            raise FileNotFoundError(f'{root / folder} does not exist. {_fetch(root, folder)}')
-        found[folder] = {split: _files(root, folder, split, suffix) for split in counts}
-        numbers = {split: len(paths) for split, paths in found[folder].items()}
-        _require(root, folder, suffix, numbers, counts, _fetch(root, folder))
+    images, polygons = (
+        _find_files(root, folder, suffix, counts, f'Fetch {_ARCHIVES[folder]} from {_PAGE} and unpack it in {root}.')
+        for folder, suffix in (('leftImg8bit', _IMAGE), ('gtFine', _POLYGONS))
+    )
     for split in counts:
-        _check_pairs(split, found['leftImg8bit'][split], found['gtFine'][split])
-    return [path for paths in found['gtFine'].values() for path in paths]
+        alone = sorted(images[split].keys() ^ polygons[split].keys())
+        if alone:
+            raise ValueError(
+                f'{len(alone)} files of split {split!r} have an image or polygons, but not both; the first is '
+                f'{alone[0]}. Fetch {" and ".join(_ARCHIVES.values())} from {_PAGE} again.'
+            )
+    return [path for files in polygons.values() for path in files.values()]
 
 
-def _files(root: Path, folder: str, split: str, suffix: str) -> list[Path]:
-    return sorted((root / folder / split).glob(f'*/*{suffix}'))
-
-
-def _fetch(root: Path, folder: str) -> str:
-    return f'Fetch {_ARCHIVES[folder]} from {_PAGE} and unpack it in {root}.'
-
-
-def _require(
-    root: Path, folder: str, suffix: str, found: Mapping[str, int], counts: Mapping[str, int], remedy: str
-) -> None:
-    wrong = [split for split in counts if found[split] != counts[split]]
-    if not wrong:
-        return
-    numbers = '; '.join(f'{split}: {found[split]} of {counts[split]}' for split in wrong)
-    message = f'{root / folder} does not hold the files *{suffix} that it should: {numbers}. {remedy}'
-    raise (FileNotFoundError if any(found[split] < counts[split] for split in wrong) else ValueError)(message)
-
-
-def _check_pairs(split: str, images: Sequence[Path], polygons: Sequence[Path]) -> None:
-    def names(paths: Iterable[Path], suffix: str) -> set[str]:
-        return {f'{path.parent.name}/{path.name.removesuffix(suffix)}' for path in paths}
-
-    alone = sorted(names(images, _IMAGE) ^ names(polygons, _POLYGONS))
-    if alone:
-        raise ValueError(
-            f'{len(alone)} files of split {split!r} have an image or polygons, but not both; the first is {alone[0]}. '
-            f'Fetch {" and ".join(_ARCHIVES.values())} from {_PAGE} again.'
+def _find_files(
+    root: Path, folder: str, suffix: str, counts: Mapping[str, int], remedy: str
+) -> dict[str, dict[str, Path]]:
+    """Return the files of each split by city and name; raise if there are fewer or more than there should be."""
+    if not (root / folder).is_dir():
+        raise FileNotFoundError(f'{root / folder} does not exist. {remedy}')
+    found = {}
+    for split in counts:
+        paths = sorted((root / folder / split).glob(f'*/*{suffix}'))
+        found[split] = {f'{path.parent.name}/{path.name.removesuffix(suffix)}': path for path in paths}
+    wrong = {split: len(files) for split, files in found.items() if len(files) != counts[split]}
+    if wrong:
+        numbers = '; '.join(f'{split}: {number} of {counts[split]}' for split, number in wrong.items())
+        is_short = any(number < counts[split] for split, number in wrong.items())
+        raise (FileNotFoundError if is_short else ValueError)(
+            f'{root / folder} does not hold the files *{suffix} that it should: {numbers}. {remedy}'
         )
+    return found
 
 
 def _label_of(polygons: Path) -> Path:
@@ -125,9 +106,8 @@ def _json2label():
         ) from error
 
 
-def _convert(todo: Sequence[Path], jobs: int) -> None:
-    tasks, jobs = list(todo), min(jobs, len(todo))
-    results = track_progress(_draw, tasks) if jobs == 1 else track_parallel_progress(_draw, tasks, jobs, chunksize=4)
+def _convert(todo: list[Path], jobs: int) -> None:
+    results = track_progress(_draw, todo) if jobs == 1 else track_parallel_progress(_draw, todo, jobs, chunksize=4)
     problems = list(filter(None, results))
     if problems:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine import fileio
@@ -11,7 +11,6 @@ from mmseg.registry import DATASETS
 
 from ..toolkits import find_hint
 
-_SUFFIXES = ('.png', '.jpg')
 _VOID = 11
 _IGNORED = 255
 _HOW_TO_GET = f'To get CamVid, {find_hint("camvid").format(root="data/camvid")}, or set data_root.'
@@ -59,24 +58,21 @@ class CamVidDataset(BaseSegDataset):
         for folder in (images, labels):
             if folder is not None and not fileio.isdir(folder, backend_args=self.backend_args):
                 raise FileNotFoundError(f'CamVid folder {folder!r} does not exist. {_HOW_TO_GET}')
-        if self.img_suffix is None:
-            self.img_suffix = self._find_suffix(images)
+        suffixes = (self.img_suffix,) if self.img_suffix else ('.png', '.jpg')
+        present = {name[-4:] for name in self._names(images, suffixes)}
+        if not present:
+            raise FileNotFoundError(f'CamVid folder {images!r} holds no {" or ".join(suffixes)} image. {_HOW_TO_GET}')
+        if len(present) > 1:
+            raise ValueError(
+                f'CamVid folder {images!r} holds both .png and .jpg images: set img_suffix to the one to read'
+            )
+        self.img_suffix = self.img_suffix or present.pop()
         data_list = super().load_data_list()
         if not data_list:
-            raise FileNotFoundError(f'CamVid folder {images!r} holds no {self.img_suffix} image. {_HOW_TO_GET}')
+            raise FileNotFoundError(f'CamVid: {self.ann_file!r} names no image of {images!r}')
         if labels is not None:
             self._check_labels(labels, data_list)
         return data_list
-
-    def _find_suffix(self, folder: str) -> str:
-        present = {name[-4:] for name in self._names(folder, _SUFFIXES)}
-        if not present:
-            raise FileNotFoundError(f'CamVid folder {folder!r} holds no .png or .jpg image. {_HOW_TO_GET}')
-        if len(present) > 1:
-            raise ValueError(
-                f'CamVid folder {folder!r} holds both .png and .jpg images: set img_suffix to the one to read'
-            )
-        return present.pop()
 
     def _check_labels(self, folder: str, data_list: list[dict]) -> None:
         present = {fileio.join_path(folder, name) for name in self._names(folder, self.seg_map_suffix)}
@@ -87,9 +83,6 @@ class CamVidDataset(BaseSegDataset):
                 f'the first that is missing is {missing[0]!r}. {_HOW_TO_GET}'
             )
 
-    def _names(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
-        return list(
-            fileio.list_dir_or_file(
-                folder, list_dir=False, suffix=suffix, recursive=True, backend_args=self.backend_args
-            )
-        )
+    def _names(self, folder: str, suffix: str | tuple[str, ...]) -> Iterator[str]:
+        where = dict(list_dir=False, recursive=True, backend_args=self.backend_args)
+        return fileio.list_dir_or_file(folder, suffix=suffix, **where)

@@ -11,6 +11,7 @@ from mmseg.models import decode_heads
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..core.fused import wants_fusing
 from .heads import SlimASPPHead
 from .losses import FusedCrossEntropyLoss, ISDASegLoss
 
@@ -30,18 +31,15 @@ class FusedLossMixin:
             batch_data_samples: N samples with ``gt_sem_seg`` of (1, H, W).
         """
         label = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        loss = self._fusable_loss()
-        if loss is None or not loss.cross_entropy.wants_fusing(seg_logits, label):
+        losses = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
+        loss, is_ours = losses[0], isinstance(losses[0], ISDASegLoss | FusedCrossEntropyLoss)
+        alone = is_ours and len(losses) == 1 and self.sampler is None
+        if not alone or not wants_fusing(loss.cross_entropy.fused, seg_logits, label):
             return super().loss_by_feat(seg_logits, batch_data_samples)
         value, accuracy = loss.at_feature_size(
             seg_logits, label, align_corners=self.align_corners, ignore_index=self.ignore_index
         )
         return {loss.loss_name: value, 'acc_seg': accuracy}
-
-    def _fusable_loss(self) -> ISDASegLoss | FusedCrossEntropyLoss | None:
-        losses = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
-        only_one = self.sampler is None and len(losses) == 1
-        return losses[0] if only_one and isinstance(losses[0], ISDASegLoss | FusedCrossEntropyLoss) else None
 
 
 def _fused(head: type) -> type:

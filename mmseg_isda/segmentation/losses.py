@@ -2,17 +2,130 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..core import ClassifierPass, ClassifierTap, mean_shift, resize_labels, shift_table
-from ..core.checks import PLACEMENTS, check_choice
+from ..core import ClassifierPass, ClassifierTap, fused_cross_entropy, mean_shift, resize_labels, shift_table
+from ..core.checks import PLACEMENTS, REDUCTIONS, check_choice, check_class_weight, check_smoothing
+from ..core.fused import upsampled_cross_entropy
 from ..core.graph import check_unchanged, map_size
-from ..engine.loss import ISDALossBase, drop_statistics, refuse_unknown_options
-from .cross_entropy import HeadCrossEntropy
+from ..engine.loss import ISDALossBase, LabelGuard, drop_statistics, refuse_unknown_options
+from ..files import read_class_weight
+
+# The pass of the classifier, the (C, C) shift table and the size of the features; each None where there is none.
+Augmentation = tuple[ClassifierPass | None, Tensor | None, tuple[int, ...] | None]
+
+
+class HeadCrossEntropy:
+    """Cross entropy of one decode head: the options of MMSegmentation's ``CrossEntropyLoss``, and a few more.
+
+    Args:
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: weights of the classes, or a file that holds them (npy, json or yaml).
+        avg_non_ignore: whether a mean leaves ignored pixels out.
+        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
+        align_corners: of the up-sampling of the logits; by default that of the head.
+        fused: whether up-sampling, shift and cross entropy are one pass over the logits before up-sampling, in a
+            fraction of the time and memory: ``'auto'``, where it pays, on the CPU and on CUDA; True; False. The results
+            agree to 1e-6. It needs a head that does nothing but up-sample what its classifier makes, as almost all do.
+        use_sigmoid: must be False; here because configs that inherit from ``CrossEntropyLoss`` bring it along.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        reduction: str = 'mean',
+        class_weight: list[float] | str | None = None,
+        avg_non_ignore: bool = False,
+        label_smoothing: float = 0.0,
+        align_corners: bool | None = None,
+        fused: bool | str = 'auto',
+        use_sigmoid: bool = False,
+    ) -> None:
+        if use_sigmoid:
+            raise ValueError(
+                'use_sigmoid=True asks for a binary cross entropy, but this loss is one of the softmax: set '
+                'use_sigmoid=False, and two output channels for two classes'
+            )
+        check_choice('reduction', reduction, REDUCTIONS)
+        check_smoothing(label_smoothing)
+        check_choice('fused', fused, ('auto', True, False))
+        if isinstance(class_weight, str | os.PathLike):
+            class_weight = read_class_weight(class_weight)
+        check_class_weight('class_weight', class_weight)
+        self.reduction, self.class_weight, self.avg_non_ignore = reduction, class_weight, avg_non_ignore
+        self.align_corners, self.fused, self.label_smoothing = align_corners, fused, label_smoothing
+
+    def follow(self, head: nn.Module) -> None:
+        """Learn how the head up-samples its logits."""
+        if self.align_corners is None:
+            self.align_corners = bool(getattr(head, 'align_corners', False))
+
+    def __call__(
+        self,
+        loss: ISDASegLoss | FusedCrossEntropyLoss,
+        logits: Tensor,
+        label: Tensor,
+        ignore_index: int,
+        *,
+        before_upsampling: bool = False,
+        reduction_override: str | None = None,
+        **call: Any,
+    ) -> Any:
+        """Return the value of a loss; for logits ``before_upsampling`` also the top-1 accuracy in per cent, (1,)."""
+        name = loss.tap.name if loss.tap is not None else ''
+        self._check(logits, label)
+        label = loss.guard(label.long(), logits.shape[1], ignore_index, name)
+        source, shift, size = loss.augmentation(logits, label, ignore_index)
+        call |= self._options(logits, shift, reduction_override) | dict(ignore_index=ignore_index)
+        call.setdefault('align_corners', bool(self.align_corners))
+        if before_upsampling:
+            value, accuracy = fused_cross_entropy(logits, label, shift, return_accuracy=True, **call)
+            result = loss.loss_weight * value, accuracy.view(1)
+        else:
+            call |= dict(feature_size=size, fused=self.fused, name=name)
+            result = loss.loss_weight * upsampled_cross_entropy(logits, label, shift, source, **call)
+        if source is not None:
+            loss.tap.take(source)
+        return result
+
+    def _check(self, logits: Tensor, label: Tensor) -> None:
+        if self.class_weight is not None and len(self.class_weight) != logits.shape[1]:
+            raise ValueError(
+                f'class_weight has {len(self.class_weight)} values, but the head has num_classes={logits.shape[1]}: '
+                f'name one weight for each class'
+            )
+        if label.dim() == 4 and 3 in (label.shape[1], label.shape[-1]):
+            raise ValueError(
+                f'the labels have 3 channels, {tuple(label.shape)}: they are color pictures. Store class numbers in '
+                f'one-channel PNG files'
+            )
+        if logits.dim() != 4 or label.dim() != 3:
+            raise ValueError(
+                f'the loss needs logits (N, C, H, W) and labels (N, H, W), got {tuple(logits.shape)} and '
+                f'{tuple(label.shape)}: heads that classify points or tokens are not served'
+            )
+
+    def _options(self, logits: Tensor, shift: Tensor | None, reduction_override: str | None) -> dict[str, Any]:
+        class_weight = self.class_weight
+        if class_weight is not None:
+            # Shifted logits are float32 whatever the network computes in.
+            dtype = logits.dtype if shift is None else torch.promote_types(logits.dtype, torch.float32)
+            class_weight = logits.new_tensor(class_weight, dtype=dtype)
+        return dict(
+            class_weight=class_weight,
+            reduction=reduction_override or self.reduction,
+            avg_non_ignore=self.avg_non_ignore,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 @MODELS.register_module()
@@ -36,7 +149,7 @@ class ISDASegLoss(ISDALossBase):
         loss_name: its name in the log; it must begin with ``loss_`` to be trained on.
         classifier: name of the classifier within the head.
         options: ``reduction``, ``class_weight``, ``avg_non_ignore``, ``label_smoothing``, ``align_corners``, ``fused``
-            and ``use_sigmoid`` of :class:`~mmseg_isda.segmentation.cross_entropy.HeadCrossEntropy`.
+            and ``use_sigmoid`` of :class:`~mmseg_isda.segmentation.losses.HeadCrossEntropy`.
 
     Raises:
         TypeError: for an unknown option.
@@ -63,10 +176,8 @@ class ISDASegLoss(ISDALossBase):
         super().__init__(
             lambda_0=lambda_0, covariance=covariance, rank=rank, schedule=schedule, sync=sync, classifier=classifier
         )
-        self.cross_entropy = HeadCrossEntropy(ISDASegLoss, **options)
-        self.cross_entropy.augment_at = augment_at
-        self.guard = self.cross_entropy.guard
-        self.loss_weight, self.loss_name = loss_weight, loss_name
+        self.cross_entropy = HeadCrossEntropy(**options)
+        self.augment_at, self.loss_weight, self.loss_name = augment_at, loss_weight, loss_name
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """See the base class; also learns how the head up-samples its logits."""
@@ -93,13 +204,8 @@ class ISDASegLoss(ISDALossBase):
             RuntimeError: if the loss is not bound, or the logits do not come from its classifier, in training mode.
             ValueError: if shapes do not fit or a label is out of range.
         """
-        label = self._checked(cls_score, label, ignore_index)
-        source, size, shift = self._augmentation(cls_score, label, ignore_index)
-        call |= dict(weight=weight, feature_size=size, name=self._name)
-        loss = self.cross_entropy(cls_score, label, shift, source, ignore_index, **call)
-        if source is not None:
-            self.tap.take(source)
-        return self.loss_weight * loss
+        call |= dict(weight=weight, augment_at=self.augment_at)
+        return self.cross_entropy(self, cls_score, label, ignore_index, **call)
 
     @torch.compiler.disable
     def at_feature_size(
@@ -120,24 +226,11 @@ class ISDASegLoss(ISDALossBase):
         Raises:
             RuntimeError, ValueError: see :meth:`forward`.
         """
-        label = self._checked(logits, label, ignore_index)
-        source, _, shift = self._augmentation(logits, label, ignore_index)
-        loss, accuracy = self.cross_entropy.at_feature_size(logits, label, shift, ignore_index, align_corners)
-        if source is not None:
-            self.tap.take(source)
-        return self.loss_weight * loss, accuracy
+        call: dict[str, Any] = dict(augment_at=self.augment_at, align_corners=align_corners, before_upsampling=True)
+        return self.cross_entropy(self, logits, label, ignore_index, **call)
 
-    @property
-    def _name(self) -> str:
-        return self.tap.name if self.tap is not None else ''
-
-    def _checked(self, logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        return self.cross_entropy.checked(logits, label, ignore_index, self._name)
-
-    def _augmentation(
-        self, logits: Tensor, label: Tensor, ignore_index: int
-    ) -> tuple[ClassifierPass | None, tuple[int, int] | None, Tensor | None]:
-        """Return the pass of the classifier, the size of its features and the (C, C) shift table; or nothing."""
+    def augmentation(self, logits: Tensor, label: Tensor, ignore_index: int) -> Augmentation:
+        """Take the pass that the logits come from into the statistics, and return what it adds to them."""
         if not self.is_augmenting(logits):
             return None, None, None
         source = self.tap.find(logits)
@@ -146,14 +239,14 @@ class ISDASegLoss(ISDALossBase):
         small = resize_labels(label, size)
         count = self.update(source, small if len(source.size) == 2 else small.flatten(1), ignore_index)
         # Labels of small things may be lost at the size of the features.
-        looked_up = dict(labels=label) if self.cross_entropy.augment_at == 'label' else dict(count=count)
+        looked_up = dict(labels=label) if self.augment_at == 'label' else dict(count=count)
         shift = shift_table(self.statistics, source.weight, self.strength, **looked_up)
         self._mean_shift = mean_shift(shift, count)
-        return source, size, shift
+        return source, shift, size
 
     def extra_repr(self) -> str:
         return (
-            f'lambda_0={self.lambda_0}, covariance={self.kind!r}, augment_at={self.cross_entropy.augment_at!r}, '
+            f'lambda_0={self.lambda_0}, covariance={self.kind!r}, augment_at={self.augment_at!r}, '
             f'schedule={self.schedule!r}, avg_non_ignore={self.cross_entropy.avg_non_ignore}'
         )
 
@@ -182,7 +275,7 @@ class FusedCrossEntropyLoss(nn.Module):
     ) -> None:
         refuse_unknown_options(FusedCrossEntropyLoss, options)
         super().__init__()
-        self.cross_entropy = HeadCrossEntropy(FusedCrossEntropyLoss, **options)
+        self.cross_entropy, self.guard = HeadCrossEntropy(**options), LabelGuard()
         self.classifier, self.loss_weight, self.loss_name = classifier, loss_weight, loss_name
         self.tap: ClassifierTap | None = None
 
@@ -193,44 +286,32 @@ class FusedCrossEntropyLoss(nn.Module):
 
     def bind(self, tap: ClassifierTap, owner: nn.Module) -> None:
         """Bind the loss to the classifier of its head."""
-        if self.tap is tap:
-            return
-        self.tap = tap
-        tap.num_consumers += 1
-        self.cross_entropy.follow(owner)
+        if self.tap is not tap:
+            self.tap = tap
+            tap.num_consumers += 1
+            self.cross_entropy.follow(owner)
 
     @torch.compiler.disable
     def forward(
         self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, *, ignore_index: int = 255, **call: Any
     ) -> Tensor:
         """Return the loss of one head; see :meth:`ISDASegLoss.forward`."""
-        name = self.tap.name if self.tap is not None else ''
-        label = self.cross_entropy.checked(cls_score, label, ignore_index, name)
-        source = self._source(cls_score)
-        loss = self.cross_entropy(cls_score, label, None, source, ignore_index, weight=weight, name=name, **call)
-        if source is not None:
-            self.tap.take(source)
-        return self.loss_weight * loss
+        return self.cross_entropy(self, cls_score, label, ignore_index, weight=weight, **call)
 
     @torch.compiler.disable
     def at_feature_size(
         self, logits: Tensor, label: Tensor, *, align_corners: bool, ignore_index: int = 255
     ) -> tuple[Tensor, Tensor]:
         """See :meth:`ISDASegLoss.at_feature_size`."""
-        label = self.cross_entropy.checked(logits, label, ignore_index, '')
-        if self.tap is not None:
-            self.tap.drop()
-        loss, accuracy = self.cross_entropy.at_feature_size(logits, label, None, ignore_index, align_corners)
-        return self.loss_weight * loss, accuracy
+        call: dict[str, Any] = dict(align_corners=align_corners, before_upsampling=True)
+        return self.cross_entropy(self, logits, label, ignore_index, **call)
 
-    def _source(self, logits: Tensor) -> ClassifierPass | None:
+    def augmentation(self, logits: Tensor, *_: Any) -> Augmentation:
         """Return the pass that the logits come from; those of another classifier may take the plain path."""
-        if not self.training or self.tap is None or logits.grad_fn is None:
-            return None
-        try:
-            return self.tap.find(logits)
-        except RuntimeError:
-            return None
+        if self.training and self.tap is not None and logits.grad_fn is not None:
+            with suppress(RuntimeError):
+                return self.tap.find(logits), None, None
+        return None, None, None
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         drop_statistics(state_dict, prefix)
@@ -238,7 +319,7 @@ class FusedCrossEntropyLoss(nn.Module):
 
     def check_iteration(self) -> dict[str, float]:
         """Raise for a label that was out of range; see ``ISDALossBase``."""
-        self.cross_entropy.guard.check()
+        self.guard.check()
         if self.tap is not None:
             self.tap.drop()
         return {}

@@ -25,56 +25,51 @@ from ..config_tree import iter_datasets, set_pipeline, type_name, wrap_for_tta
 from ..errors import OptionError
 
 PAPER_SCALES = (0.75, 1.0, 1.25, 1.5)
-TITLES = {
-    'single_scale': 'Single scale',
-    'multi_scale': 'Multi-scale',
-    'multi_scale_flip': 'Multi-scale + flip',
-}
-SINGLE = 'single_scale'
+TITLES = dict(single_scale='Single scale', multi_scale='Multi-scale', multi_scale_flip='Multi-scale + flip')
+MEANS = ('mIoU', 'mAcc', 'aAcc')
 
 
 # --- the views of an image -------------------------------------------------------------------------------------------
 
 
-def _is(transform: Mapping, *names: str) -> bool:
-    return type_name(transform.get('type')) in names
+def _find(pipeline: Sequence[Mapping], *starts: str) -> int:
+    """Return the place of the first transform whose name begins with one of ``starts``; the end if there is none."""
+    return next((i for i, step in enumerate(pipeline) if type_name(step.get('type')).startswith(starts)), len(pipeline))
 
 
-def _is_flip(transform: Mapping) -> bool:
-    return _is(transform, 'RandomFlip') and bool(transform.get('prob'))
+def _has_flip(view: Sequence[Mapping]) -> bool:
+    return any(type_name(step.get('type')) == 'RandomFlip' and step.get('prob') for step in view)
 
 
 def _with_flip(view: Sequence[Mapping]) -> list:
     """Add a horizontal flip to a view, ahead of the labels, which stay as they are."""
-    ends = (i for i, t in enumerate(view) if type_name(t['type']).startswith(('LoadAnnotations', 'Pack')))
-    place = next(ends, len(view))
-    unflipped = [t for t in view[:place] if not _is(t, 'RandomFlip')]
+    place = _find(view, 'LoadAnnotations', 'Pack')
+    unflipped = [step for step in view[:place] if type_name(step['type']) != 'RandomFlip']
     return [*unflipped, dict(type='RandomFlip', prob=1.0, direction='horizontal'), *view[place:]]
 
 
 def _scaled(pipeline: Sequence[Mapping], scale: float) -> list:
     """Return a test pipeline at another scale: its Resize changed, or one added after the image is loaded."""
     view = copy.deepcopy(list(pipeline))
-    resizes = [transform for transform in view if _is(transform, 'Resize')]
-    for transform in resizes:
-        if transform.get('scale') is not None:
-            size = transform['scale']
-            size = (size, size) if isinstance(size, int) else size
-            transform['scale'] = tuple(max(1, int(side * scale + 0.5)) for side in size)
-        else:
-            factor = transform.get('scale_factor') or 1.0
-            pair = isinstance(factor, (tuple, list))
-            transform['scale_factor'] = tuple(f * scale for f in factor) if pair else factor * scale
+    resizes = [step for step in view if type_name(step['type']) == 'Resize']
     if not resizes:
-        place = next((i + 1 for i, t in enumerate(view) if type_name(t['type']).startswith('LoadImage')), 0)
-        view.insert(place, dict(type='Resize', scale_factor=scale, keep_ratio=True))
+        resizes = [dict(type='Resize', keep_ratio=True)]
+        view.insert(_find(view, 'LoadImage') + 1, resizes[0])
+    for resize in resizes:
+        size, factor = resize.get('scale'), resize.get('scale_factor') or 1.0
+        if size is not None:
+            sides = (size, size) if isinstance(size, int) else size
+            resize['scale'] = tuple(max(1, int(side * scale + 0.5)) for side in sides)
+        else:
+            pair = isinstance(factor, (tuple, list))
+            resize['scale_factor'] = tuple(f * scale for f in factor) if pair else factor * scale
     return view
 
 
 def _tta_views(pipeline: Sequence[Mapping]) -> list[list]:
     """Return the pipelines of the views that a ``tta_pipeline`` makes, each in full, in its order."""
-    place = next((i for i, transform in enumerate(pipeline) if _is(transform, 'TestTimeAug')), None)
-    if place is None:
+    place = _find(pipeline, 'TestTimeAug')
+    if place == len(pipeline):
         raise OptionError(
             '--protocols: tta_pipeline has no TestTimeAug; write it as MMSegmentation does, or remove '
             'it to have the scales of the paper'
@@ -102,18 +97,13 @@ def protocol_views(cfg: Config) -> tuple[list[list], dict[str, list[int]]]:
     single = list(next(iter_datasets(cfg.test_dataloader.dataset))[1]['pipeline'])
     if cfg.get('tta_pipeline'):
         views = _tta_views(cfg.tta_pipeline)
-        plain = [view for view in views if not any(map(_is_flip, view))]
-        flipped = [view for view in views if any(map(_is_flip, view))]
     else:
-        plain, flipped = [_scaled(single, scale) for scale in cfg.get('img_ratios') or PAPER_SCALES], []
-    flipped = flipped or [_with_flip(view) for view in plain]
-    plain_indices = list(range(1, 1 + len(plain)))
-    protocols = {
-        SINGLE: [0],
-        'multi_scale': plain_indices,
-        'multi_scale_flip': list(range(1, 1 + len(plain) + len(flipped))),
-    }
-    return [single, *plain, *flipped], protocols
+        views = [_scaled(single, scale) for scale in cfg.get('img_ratios') or PAPER_SCALES]
+    plain = [view for view in views if not _has_flip(view)]
+    flipped = [view for view in views if _has_flip(view)] or [_with_flip(view) for view in plain]
+    views = [single, *plain, *flipped]
+    indices = list(range(len(views)))
+    return views, dict(single_scale=[0], multi_scale=indices[1 : 1 + len(plain)], multi_scale_flip=indices[1:])
 
 
 def use_protocols(cfg: Config) -> None:
@@ -132,19 +122,18 @@ def use_protocols(cfg: Config) -> None:
     set_pipeline(cfg, [dict(type='TestTimeAug', transforms=[[dict(type='Compose', transforms=v) for v in views]])])
     wrap_for_tta(cfg)
     cfg.test_evaluator = _class_metric(cfg.test_evaluator)
-    cfg.test_cfg = ConfigDict(
-        type='ProtocolTestLoop', fp16=(cfg.get('test_cfg') or {}).get('fp16', False), protocols=protocols
-    )
+    fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
+    cfg.test_cfg = ConfigDict(type='ProtocolTestLoop', fp16=fp16, protocols=protocols)
 
 
 def _class_metric(evaluator: Mapping | Sequence[Mapping]) -> ConfigDict:
     metrics = [evaluator] if isinstance(evaluator, Mapping) else list(evaluator)
-    chosen = next((metric for metric in metrics if _is(metric, 'IoUMetric')), None)
+    names = [type_name(metric.get('type')) for metric in metrics]
+    chosen = metrics[names.index('IoUMetric')] if 'IoUMetric' in names else None
     if chosen is None or chosen.get('format_only'):
-        names = ', '.join(type_name(metric.get('type')) for metric in metrics)
         raise OptionError(
-            f'--protocols needs test_evaluator = dict(type="IoUMetric") on labeled images, got {names}'
-            f'{" with format_only" if chosen else ""}'
+            f'--protocols needs test_evaluator = dict(type="IoUMetric") on labeled images, without format_only, got '
+            f'{", ".join(names)}'
         )
     kept = {key: chosen[key] for key in ('ignore_index', 'collect_device', 'output_dir') if key in chosen}
     return ConfigDict(kept, type='ClassIoUMetric')
@@ -161,13 +150,10 @@ class ClassIoUMetric(IoUMetric):
     """
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """Add up the areas of all images.
+        """Return ``mIoU``, ``mAcc``, ``aAcc``, and ``IoU`` by class, from the areas of all images.
 
         Args:
             results: for each image its areas of intersection, union, prediction and label, each (C,).
-
-        Returns:
-            ``mIoU``, ``mAcc``, ``aAcc``, and ``IoU`` as a dict from class name to value.
         """
         intersect, union, _, label = (torch.stack(areas).double().sum(0) for areas in zip(*results, strict=True))
         iou, accuracy = 100 * intersect / union, 100 * intersect / label
@@ -182,13 +168,13 @@ class ClassIoUMetric(IoUMetric):
 def _same_view(a: Mapping, b: Mapping) -> bool:
     """Whether two views show the network the same: equal images, neither flipped nor padded differently."""
 
-    def placement(sample: Any) -> list:
-        info = sample.metainfo
-        return [bool(info.get('flip')), info.get('img_padding_size'), info.get('padding_size'), info.get('ori_shape')]
+    def placements(view: Mapping) -> list:
+        infos = [sample.metainfo for sample in view['data_samples']]
+        keys = ('img_padding_size', 'padding_size', 'ori_shape')
+        return [(bool(info.get('flip')), *map(info.get, keys)) for info in infos]
 
-    return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a['inputs'], b['inputs'], strict=True)) and all(
-        placement(x) == placement(y) for x, y in zip(a['data_samples'], b['data_samples'], strict=True)
-    )
+    same_images = all(torch.equal(x, y) for x, y in zip(a['inputs'], b['inputs'], strict=True))
+    return same_images and placements(a) == placements(b)
 
 
 @LOOPS.register_module()
@@ -234,7 +220,7 @@ class ProtocolTestLoop(TestLoop):
             self.run_iter(index, data_batch)
         size = len(self.dataloader.dataset)
         scores = {name: evaluator.evaluate(size) for name, evaluator in self.evaluators.items()}
-        flat = {f'{name}/{key}': score[key] for name, score in scores.items() for key in ('mIoU', 'mAcc', 'aAcc')}
+        flat = {f'{name}/{key}': score[key] for name, score in scores.items() for key in MEANS}
         self.runner.call_hook('after_test_epoch', metrics=flat)
         self.runner.call_hook('after_test')
         return scores
@@ -253,9 +239,8 @@ class ProtocolTestLoop(TestLoop):
                 shares = ([copy.copy(sample) for sample in predictions[view]] for view in views)
                 outputs = model.merge_preds(list(zip(*shares, strict=True)))
             self.evaluators[name].process(data_samples=outputs, data_batch=data_batch)
-        self.runner.call_hook(
-            'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=next(iter(predictions.values()))
-        )
+        outputs = next(iter(predictions.values()))
+        self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
     def _predict_views(self, model: torch.nn.Module, data_batch: Mapping) -> dict[int, list]:
         first, *others = sorted({view for views in self.protocols.values() for view in views})
@@ -273,12 +258,8 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Write scores as the columns of Table 7, in per cent: mIoU, mAcc, aAcc, then the IoU of each class."""
     table = PrettyTable(['%', *(TITLES.get(name, name) for name in scores)], align='r')
     table.align['%'] = 'l'
-    for key in ('mIoU', 'mAcc', 'aAcc'):
-        table.add_row([key, *(_number(score[key]) for score in scores.values())], divider=key == 'aAcc')
-    for name in next(iter(scores.values()))['IoU']:
-        table.add_row([name, *(_number(score['IoU'][name]) for score in scores.values())])
+    columns = [{**{key: score[key] for key in MEANS}, **score['IoU']} for score in scores.values()]
+    for name in columns[0]:
+        cells = ['-' if math.isnan(column[name]) else f'{column[name]:.2f}' for column in columns]
+        table.add_row([name, *cells], divider=name == MEANS[-1])
     return table.get_string()
-
-
-def _number(value: float) -> str:
-    return '-' if math.isnan(value) else f'{value:.2f}'

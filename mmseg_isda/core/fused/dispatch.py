@@ -16,13 +16,7 @@ MEASURED_ON = ('cpu', 'cuda')
 
 
 def wants_fusing(fused: bool | str, logits: Tensor, labels: Tensor) -> bool:
-    """Whether an option ``fused`` asks for the fused pass at these sizes.
-
-    Args:
-        fused: True, False or ``'auto'``: where it pays, on devices that were measured.
-        logits: (N, C, h, w), before up-sampling.
-        labels: (N, H, W).
-    """
+    """Whether an option ``fused`` asks for the fused pass: True, or ``'auto'`` where it pays, on measured devices."""
     return fused is True or (fused == 'auto' and labels.device.type in MEASURED_ON and should_fuse(logits, labels))
 
 
@@ -45,11 +39,8 @@ def upsampled_cross_entropy(
         labels: (N, H, W) int64.
         shift: (C, C) shift table, or None.
         source: the pass of the classifier that the logits come from, if it is known.
-        feature_size: (h, w) of the features that the table was made for.
-        align_corners: of the bilinear up-sampling.
-        fused: see :func:`wants_fusing`.
         name: of the classifier, for messages.
-        options: of :func:`~mmseg_isda.core.isda_cross_entropy`.
+        feature_size, align_corners, options: of :func:`~mmseg_isda.core.isda_cross_entropy`.
 
     Raises:
         RuntimeError: for ``fused=True`` where the logits are not a bilinear up-sampling of the classifier's output.

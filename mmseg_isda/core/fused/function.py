@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import check_loss
-from ..cross_entropy import default_avg_factor, isda_cross_entropy
+from ..cross_entropy import EPS, default_avg_factor, isda_cross_entropy
 from ..precision import full_precision
 from .bands import BandedPass, Settings, Wanted, compute_dtype
 
 CPU_BAND_BYTES = 2 << 20  # A band stays in the cache.
 ACCELERATOR_BAND_BYTES = 64 << 20  # Each launch has enough to do.
-EPS = torch.finfo(torch.float32).eps  # MMSegmentation's guard against a division by zero.
 
 
 def fused_cross_entropy(
@@ -52,15 +51,8 @@ def fused_cross_entropy(
         labels: (N, H, W) integers; (H, W) is the size to up-sample to.
         shift: (C, C) from :func:`~mmseg_isda.core.logit_shift`, or None.
         align_corners: of the bilinear up-sampling.
-        augment_at: ``'feature'``: the shift is added to the low-resolution logits by labels taken by nearest
-            neighbour; ``'label'``: each pixel is shifted by its own label.
-        weight: (N, H, W), a constant that multiplies the loss of each pixel.
-        class_weight: (C,), a constant that multiplies the loss of the pixels of each class.
-        ignore_index: label of pixels without loss, gradient and shift.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        avg_factor: what a mean divides by; by default the number of pixels, or the sum of their class weights.
-        avg_non_ignore: count only pixels that are not ignored in that default.
-        label_smoothing: share of the uniform target, as in ``torch.nn.functional.cross_entropy``; beyond the paper.
+        augment_at, weight, class_weight, ignore_index, reduction, avg_factor, avg_non_ignore, label_smoothing: as in
+            :func:`~mmseg_isda.core.isda_cross_entropy`; the weights are constants.
         return_accuracy: return the top-1 accuracy too, in per cent of the pixels that are not ignored, of the
             up-sampled logits *without* shift (a tie for the first place is a hit). It is cheap except with a shift
             at ``'feature'``, where the plain logits are up-sampled once more for it.
@@ -87,9 +79,8 @@ def fused_cross_entropy(
         raise ValueError(f'band_bytes must be at least 1, got {band_bytes}')
     labels = labels.long()
     class_weight = _as_class_weight(class_weight, logits)
-    settings = Settings(
-        align_corners, augment_at == 'label', ignore_index, _band_bytes(band_bytes, logits), label_smoothing
-    )
+    band_bytes = band_bytes or (CPU_BAND_BYTES if logits.device.type == 'cpu' else ACCELERATOR_BAND_BYTES)
+    settings = Settings(align_corners, augment_at == 'label', ignore_index, band_bytes, label_smoothing)
     with_grad = torch.is_grad_enabled()
     shift_grad = with_grad and shift is not None and shift.requires_grad
     wanted = Wanted(reduction == 'none', return_accuracy, with_grad and logits.requires_grad, shift_grad)
@@ -157,12 +148,6 @@ def _as_class_weight(class_weight: Tensor | Sequence[float] | None, logits: Tens
     if class_weight.requires_grad:
         raise ValueError('class_weight is taken as a constant, but it requires a gradient: pass class_weight.detach()')
     return class_weight
-
-
-def _band_bytes(band_bytes: int | None, logits: Tensor) -> int:
-    if band_bytes is not None:
-        return band_bytes
-    return CPU_BAND_BYTES if logits.device.type == 'cpu' else ACCELERATOR_BAND_BYTES
 
 
 # What PyTorch sees of it
@@ -270,9 +255,5 @@ def _differentiable_grads(
         )
         inputs = ((logits, wanted.logits_grad), (shift, wanted.shift_grad))
         wrt = [x for x, w in inputs if w]
-        found = iter(torch.autograd.grad(loss, wrt, grad, create_graph=True, allow_unused=True))
-    return [_or_zeros(next(found), x) if w else None for x, w in inputs]
-
-
-def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if grad is None else grad
+        found = iter(torch.autograd.grad(loss, wrt, grad, create_graph=True, materialize_grads=True))
+    return [next(found) if w else None for _, w in inputs]

@@ -98,14 +98,7 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
 def with_branches(
     data_preprocessor: dict | nn.Module | None, registry: Registry, default_type: str, **options: Any
 ) -> nn.Module:
-    """Return a data preprocessor as it is if it knows branches, else wrapped in one that does.
-
-    Args:
-        data_preprocessor: config or module.
-        registry: of the toolkit's models.
-        default_type: type of a config that names none.
-        **options: of :class:`MultiBranchDataPreprocessor`.
-    """
+    """Return a data preprocessor as it is if it knows branches, else wrapped in one that does, with its ``options``."""
     if not isinstance(data_preprocessor, nn.Module):
         data_preprocessor = registry.build({'type': default_type, **(data_preprocessor or {})})
     if isinstance(data_preprocessor, MultiBranchDataPreprocessor):

@@ -46,11 +46,7 @@ class StudentMixin:
     ) -> dict[str, Tensor]:
         """Return what unlabeled images add to Eq. 19, weighted, and ``unsup_weight``, eta_2 with its ramp.
 
-        Args:
-            loss: the labeled loss, see :func:`.consistency_term`.
-            logits: of the unlabeled images.
-            regularization: the method's own term.
-            sample_weight: of the images or pixels in Eq. 15.
+        ``loss`` is the labeled loss, ``regularization`` the method's own term; ``sample_weight`` counts in Eq. 15.
         """
         eta_1, weight = self.semi_train_cfg.eta_1, self.semi_train_cfg.eta_2 * self.rampup()
         losses = {'unsup_loss_consistency': weight * regularization, 'unsup_weight': logits.new_tensor(weight)}
@@ -59,11 +55,7 @@ class StudentMixin:
         return losses
 
     def check_branches(self, inputs: Mapping[str, Tensor], needed: tuple[str, ...] = ()) -> None:
-        """Raise for a batch without labeled or without unlabeled images.
-
-        Args:
-            inputs: images by branch.
-            needed: branches beside ``'sup'`` and ``'unsup_student'``.
+        """Raise for a batch without one of the branches ``'sup'``, ``'unsup_student'`` and those ``needed`` besides.
 
         Raises:
             ValueError: if a branch is missing, or the share of labeled images changes between batches.

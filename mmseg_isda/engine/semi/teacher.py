@@ -79,11 +79,7 @@ class MeanTeacherHook(EMAHook):
 
 @contextmanager
 def batch_statistics_only(model: nn.Module) -> Iterator[None]:
-    """Normalize by the statistics of the batch inside the block, and leave the running ones as they are.
-
-    Args:
-        model: its batch norms in evaluation mode are left alone.
-    """
+    """Normalize by the batch's statistics in the block, and leave the running ones, and norms in evaluation, alone."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

@@ -111,7 +111,5 @@ def consistency_term(loss: nn.Module, logits: Tensor, *, sample_weight: Tensor |
         )
     if not loss.is_augmenting(logits):  # With lambda_0 of 0 there are no statistics.
         return logits.sum() * 0
-    targets = logits.detach().softmax(1)
-    return isda_consistency(
-        logits, targets, loss.tap.weight, loss.statistics, loss.strength, sample_weight=sample_weight
-    )
+    inputs = (logits, logits.detach().softmax(1), loss.tap.weight, loss.statistics, loss.strength)
+    return isda_consistency(*inputs, sample_weight=sample_weight)
