@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from ..checkpoints.fit import check_weights
 from ..checkpoints.reading import read_checkpoint, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
-from ..commands.preflight import check_data
+from ..commands.preflight import check_data, set_subset_seeds
 from ..config_tree import iter_datasets, iter_dicts, type_name
 from ..engine import ISDALossBase, bind_isda_losses, strength_at
 from ..engine.binding import tapped_losses
@@ -140,6 +140,7 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
     if not cfg.get(name):
         raise OptionError(f'the config has no {name}: name another split by --split')
     check_data(cfg, [name])
+    set_subset_seeds(cfg, [name])
     settings = copy.deepcopy(cfg[name].dataset)
     for _, node in iter_dicts(settings):
         if 'pipeline' in node:

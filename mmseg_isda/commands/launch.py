@@ -25,7 +25,7 @@ from .loading import import_plugin as import_plugin
 from .loading import load_config as load_config
 from .loading import uses_isda
 from .outcome import LAUNCHER_RANKS, launched_rank
-from .preflight import check_data, check_settings
+from .preflight import check_data, check_settings, set_subset_seeds
 from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
@@ -126,6 +126,7 @@ def prepare_training(
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
     check_settings(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    set_subset_seeds(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
     return cfg, notes
 
 

@@ -85,6 +85,22 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         _check_evaluator(cfg, loader.replace('_dataloader', '_evaluator'))
 
 
+def set_subset_seeds(cfg: Config, loaders: Sequence[str]) -> None:
+    """Give each SubsetDataset without a seed that of the run: a later test then keeps to the same images."""
+    seed = (cfg.get('randomness') or {}).get('seed')
+    for loader in loaders:
+        for where, node in iter_dicts(cfg.get(loader) or {}, loader):
+            draws = type_name(node.get('type')) == 'SubsetDataset' and node.get('num_images') is not None
+            if not draws or node.get('seed') is not None:
+                continue
+            if seed is None:
+                raise OptionError(
+                    f'{where} draws its images by the seed of the training, which is not set: train with --seed N; '
+                    f'later name the config in the work dir, or --cfg-options randomness.seed=N'
+                )
+            node['seed'] = seed
+
+
 def _check_evaluator(cfg: Config, name: str) -> None:
     """CocoMetric reads the truth by itself, from a path that does not follow the data set's ``data_root``."""
     for where, metric in iter_dicts(cfg.get(name) or {}, name):

@@ -75,7 +75,7 @@ def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config
     from ..checkpoints.reading import read_checkpoint
     from ..files import is_remote
     from .launch import prepare_config
-    from .preflight import check_data, check_folder, check_settings
+    from .preflight import check_data, check_folder, check_settings, set_subset_seeds
 
     cfg, notes = prepare_config(args.config, args.work_dir, options, args.launcher)
     if is_remote(args.checkpoint):
@@ -84,6 +84,7 @@ def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config
     cfg.load_from, cfg.resume = args.checkpoint, False
     check_settings(cfg, ('model', 'test_dataloader', 'test_evaluator', 'test_cfg'))
     check_data(cfg, ('test_dataloader',))
+    set_subset_seeds(cfg, ('test_dataloader',))
     for folder, option, use in ((args.out, '--out', set_out), (args.show_dir, '--show-dir', set_show_dir)):
         if folder:
             refuse_existing(folder, option, args.overwrite)

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_isda.commands.options import check_options
-from mmseg_isda.commands.preflight import check_data
+from mmseg_isda.commands.preflight import check_data, set_subset_seeds
 from mmseg_isda.errors import MissingPathError, OptionError
 
 
@@ -114,3 +114,19 @@ def test_data_is_looked_for_below_wrappers(tmp_path):
 def test_data_that_is_not_on_this_disk(kind, root, options):
     """Remote data, and data sets that download themselves, cannot be looked for."""
     check_data(_loader(kind, root, **options), ('train_dataloader', 'val_dataloader'))
+
+
+def _few_labels(**randomness):
+    few = dict(type='SubsetDataset', part='rest', num_images=4, dataset=dict(type='RepeatDataset', times=2))
+    fixed = dict(few, seed=7)
+    return Config(dict(test_dataloader=dict(dataset=dict(few, dataset=fixed)), randomness=randomness))
+
+
+def test_a_subset_is_that_of_the_training():
+    """Guards tests on images that were trained on: without a seed of its own, each process drew another subset."""
+    cfg = _few_labels(seed=3)
+    set_subset_seeds(cfg, ['test_dataloader'])
+    dataset = cfg.test_dataloader.dataset
+    assert (dataset.seed, dataset.dataset.seed) == (3, 7)
+    with pytest.raises(OptionError, match=r'test_dataloader\.dataset draws its images .*--seed N'):
+        set_subset_seeds(_few_labels(), ['train_dataloader', 'test_dataloader'])
