@@ -27,7 +27,9 @@ def draw(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, 'argv', ['make_split.py', *map(str, words)])
         tool.main()
-        return capsys.readouterr().out.split()
+        return [
+            line for line in capsys.readouterr().out.splitlines() if line.startswith('/')
+        ]  # the hosts print as well
 
     return run
 
