@@ -123,13 +123,15 @@ def sha256_of(path: Path) -> str:
 class MemoryBudget:
     """Memory that a source of ``packed`` bytes may take once unpacked: 256 MiB and a hundred times its size."""
 
+    floor = 256 << 20
+
     def __init__(self, source: str | os.PathLike, packed: int = 0) -> None:
         self.source, self.packed, self.taken = source, packed, 0
 
     def take(self, size: int) -> None:
         """Count ``size`` more bytes, before they are unpacked; OptionError if that is too much."""
         self.taken += size
-        limit = (256 << 20) + 100 * self.packed
+        limit = self.floor + 100 * self.packed
         if self.taken > limit:
             raise OptionError(
                 f'{self.source} ({self.packed:,} bytes) unpacks to over {limit:,} bytes, as a decompression bomb does'

@@ -155,7 +155,7 @@ def test_wrappers_lose_their_random_steps(digits) -> None:
     cfg = copy.deepcopy(digits.cfg)
     crop = [dict(type='RandomCrop', crop_size=4), dict(type='PackInputs')]
     inner = dict(cfg.train_dataloader.dataset, pipeline=[])
-    cfg.train_dataloader.dataset = dict(type='SubsetDataset', num_images=30, dataset=inner, pipeline=crop)
+    cfg.train_dataloader.dataset = dict(type='SubsetDataset', num_images=30, seed=0, dataset=inner, pipeline=crop)
     assert build_dataset(cfg, 'train')[0]['inputs'].shape == (1, 8, 8)
     with pytest.raises(OptionError, match='the config has no test_dataloader: name another split by --split'):
         build_dataset(cfg, 'test')
