@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .common import conv_init
+from .stages import conv_init
 
 
 @MODELS.register_module()

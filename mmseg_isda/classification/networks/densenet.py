@@ -8,7 +8,7 @@ from mmpretrain.models.backbones import DenseNet
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from .common import blocks_per_stage, conv_init
+from .stages import blocks_per_stage, conv_init
 
 
 @MODELS.register_module()

@@ -14,7 +14,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .common import blocks_per_stage, conv_init
+from .stages import blocks_per_stage, conv_init
 
 _THREE_STAGES = dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,), zero_init_residual=False)
 

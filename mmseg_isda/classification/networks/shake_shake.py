@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .common import blocks_per_stage, conv_init, three_stages
+from .stages import blocks_per_stage, conv_init, three_stages
 
 
 class _Shake(torch.autograd.Function):

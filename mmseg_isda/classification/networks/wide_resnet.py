@@ -8,7 +8,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .common import blocks_per_stage, conv_init, three_stages
+from .stages import blocks_per_stage, conv_init, three_stages
 
 
 class WideBlock(nn.Module):

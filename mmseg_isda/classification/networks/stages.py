@@ -1,4 +1,4 @@
-"""What the paper's CIFAR networks share: initialization, depth and widths."""
+"""Stages of the paper's CIFAR networks: blocks by depth, channels and strides, and how convolutions begin."""
 
 from __future__ import annotations
 
