@@ -92,7 +92,7 @@ def protocol_views(cfg: Config) -> tuple[list[list], dict[str, list[int]]]:
         The pipelines of the views, the test pipeline first, and for each protocol the indices of its views.
 
     Raises:
-        OptionError: if ``tta_pipeline`` has no TestTimeAug.
+        OptionError: if ``tta_pipeline`` has no TestTimeAug, or every view flips.
     """
     single = list(next(iter_datasets(cfg.test_dataloader.dataset))[1]['pipeline'])
     if cfg.get('tta_pipeline'):
@@ -100,6 +100,11 @@ def protocol_views(cfg: Config) -> tuple[list[list], dict[str, list[int]]]:
     else:
         views = [_scaled(single, scale) for scale in cfg.get('img_ratios') or PAPER_SCALES]
     plain = [view for view in views if not _has_flip(view)]
+    if not plain:
+        raise OptionError(
+            '--protocols: every view flips, and two protocols need views that do not: take RandomFlip out of the test '
+            'pipeline, or give tta_pipeline one with prob=0.0'
+        )
     flipped = [view for view in views if _has_flip(view)] or [_with_flip(view) for view in plain]
     views = [single, *plain, *flipped]
     indices = list(range(len(views)))

@@ -209,6 +209,7 @@ def test_label_images_of_each_protocol(cfg, tmp_path):
         (dict(test_evaluator=dict(type='CityscapesMetric')), 'IoUMetric.*got CityscapesMetric'),
         (dict(test_evaluator=dict(type='IoUMetric', format_only=True)), 'format_only'),
         (dict(tta_pipeline=[dict(type='LoadImageFromFile')]), 'TestTimeAug'),
+        (dict(tta_pipeline=tta([dict(type='RandomFlip', prob=1.0)])), 'every view flips'),
     ],
 )
 def test_configs_that_cannot_be_scored(cfg, change, message):
