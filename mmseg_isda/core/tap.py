@@ -180,7 +180,7 @@ def is_classifier(module: object) -> bool:
     """Whether a module's output at a position is one matrix times its input there."""
     if not isinstance(module, CONVOLUTIONS):
         return isinstance(module, nn.Linear)
-    is_unpadded = module.padding == 'same' or set(module.padding) <= {0}
+    is_unpadded = module.padding in ('same', 'valid') or set(module.padding) <= {0}
     return module.groups == 1 and {*module.kernel_size, *module.stride} == {1} and is_unpadded
 
 

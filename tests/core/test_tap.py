@@ -257,3 +257,9 @@ def test_features_may_be_named():
     tap = ClassifierTap(layer)
     inputs = torch.randn(4, 6)
     assert tap.find(layer(input=inputs)).features is inputs
+
+
+@pytest.mark.parametrize('padding', ['same', 'valid', 0])
+def test_padding_may_be_named(padding):
+    """Guards words of PyTorch that mean no padding at a kernel of one."""
+    assert is_classifier(nn.Conv2d(3, 5, 1, padding=padding))
