@@ -148,3 +148,10 @@ def _wide_value(path: str) -> int | None:
 
     highest = int(np.asarray(Image.open(path)).max())
     return highest if highest > 255 else None
+
+
+class TestingRunner(CheckedRunner):
+    """A checked runner that leaves the config in the work dir to the training; the log has that of the test."""
+
+    def dump_config(self) -> None:
+        """Write nothing."""

@@ -149,10 +149,10 @@ def prepare_config(
     return cfg, [note for note in (set_launcher(cfg, launcher), replace_sync_bn(cfg), add_isda_hook(cfg)) if note]
 
 
-def build_runner(cfg: Config, notes: list[str]) -> Runner:
+def build_runner(cfg: Config, notes: list[str], kind: type[Runner] = CheckedRunner) -> Runner:
     """Build the runner that the config asks for, and log the notes."""
     join_cpu_processes(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else CheckedRunner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else kind.from_cfg(cfg)
     runner.register_hook(CheckpointGuard())
     for note in notes:
         runner.logger.info(note)

@@ -85,8 +85,11 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         _check_evaluator(cfg, loader.replace('_dataloader', '_evaluator'))
 
 
-def set_subset_seeds(cfg: Config, loaders: Sequence[str]) -> None:
-    """Give each SubsetDataset without a seed that of the run: a later test then keeps to the same images."""
+def set_subset_seeds(cfg: Config, loaders: Sequence[str], trained: int | None = None) -> None:
+    """Give each SubsetDataset without a seed that of the run: a later test then keeps to the same images.
+
+    ``trained`` is the seed that a checkpoint was trained with, where it says so.
+    """
     seed = (cfg.get('randomness') or {}).get('seed')
     for loader in loaders:
         for where, node in iter_dicts(cfg.get(loader) or {}, loader):
@@ -97,6 +100,11 @@ def set_subset_seeds(cfg: Config, loaders: Sequence[str]) -> None:
                 raise OptionError(
                     f'{where} draws its images by the seed of the training, which is not set: train with --seed N; '
                     f'later name the config in the work dir, or --cfg-options randomness.seed=N'
+                )
+            if trained is not None and trained != seed:
+                raise OptionError(
+                    f'{where} would draw its images by seed {seed}, but the checkpoint was trained with {trained}, so '
+                    f'it may have seen them: --cfg-options randomness.seed={trained}'
                 )
             node['seed'] = seed
 

@@ -45,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Test, print the scores, and write them where that is asked for."""
     from ..checkpoints.fit import check_weights
+    from .checked_runner import TestingRunner
     from .launch import build_runner
     from .preflight import check_output
 
@@ -56,7 +57,7 @@ def run(args: Namespace) -> None:
     if args.tta:
         use_tta(cfg)
     with naming_unknown_types(cfg):
-        runner = build_runner(cfg, notes)
+        runner = build_runner(cfg, notes, TestingRunner)
         check_weights(runner.model, args.checkpoint)
         scores = runner.test()
     if launched_rank() != 0:
@@ -80,11 +81,11 @@ def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config
     cfg, notes = prepare_config(args.config, args.work_dir, options, args.launcher)
     if is_remote(args.checkpoint):
         raise OptionError(f'checkpoint {args.checkpoint} must be a local file; download it first')
-    read_checkpoint(args.checkpoint)
+    trained = (read_checkpoint(args.checkpoint).get('meta') or {}).get('seed')
     cfg.load_from, cfg.resume = args.checkpoint, False
     check_settings(cfg, ('model', 'test_dataloader', 'test_evaluator', 'test_cfg'))
     check_data(cfg, ('test_dataloader',))
-    set_subset_seeds(cfg, ('test_dataloader',))
+    set_subset_seeds(cfg, ('test_dataloader',), trained)
     for folder, option, use in ((args.out, '--out', set_out), (args.show_dir, '--show-dir', set_show_dir)):
         if folder:
             refuse_existing(folder, option, args.overwrite)

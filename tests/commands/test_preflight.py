@@ -130,3 +130,5 @@ def test_a_subset_is_that_of_the_training():
     assert (dataset.seed, dataset.dataset.seed) == (3, 7)
     with pytest.raises(OptionError, match=r'test_dataloader\.dataset draws its images .*--seed N'):
         set_subset_seeds(_few_labels(), ['train_dataloader', 'test_dataloader'])
+    with pytest.raises(OptionError, match='by seed 3, but the checkpoint was trained with 5'):
+        set_subset_seeds(_few_labels(seed=3), ['test_dataloader'], trained=5)
