@@ -83,11 +83,16 @@ def test_resume_on_two_processes(trained, folder):
 
 @pytest.mark.slow
 def test_protocols_on_one_and_two_processes(trained, folder):
-    """Three images on two processes are padded to four: the fourth must not be scored twice."""
+    """Three images on two processes are padded to four: the fourth must not be scored twice.
+
+    Guards the config of the training as well, which a test in its work dir replaced by its own.
+    """
+    config = (folder / 'work' / 'tiny.py').read_text()
     one = successful(
         sys.executable, ROOT / 'tools/test.py', 'tiny.py', trained, '--protocols', '--json', 'one.json',
-        '--out', 'labels', '--cfg-options', *ISDA, folder=folder,
+        '--out', 'labels', '--work-dir', 'work', '--cfg-options', *ISDA, folder=folder,
     )  # fmt: skip
+    assert (folder / 'work' / 'tiny.py').read_text() == config
     successful(
         ROOT / 'tools/dist_test.sh', 'tiny.py', trained, 2, '--protocols', '--json', 'two.json', '--cfg-options', *ISDA,
         folder=folder,
