@@ -23,6 +23,7 @@ class Scoring:
     test: bool  # report the scores of the test images; the choice is always by the validation
     baseline: str  # name of the variant that the others are compared with
     same_images: bool  # whether the test images are those of the validation
+    protocol: str | None = None  # of the test, where it has several
 
     def validation(self, outcome: Outcome) -> float:
         """Return the score to choose by; NaN for a run that failed."""
@@ -30,8 +31,12 @@ class Scoring:
 
     def reported(self, outcome: Outcome) -> float:
         """Return the score to report; NaN for a run that failed."""
-        is_tested = self.test and outcome.record
-        return score_of(outcome.record, self.metric, test=True) if is_tested else self.validation(outcome)
+        if not self.test or not outcome.record:
+            return self.validation(outcome)
+        if self.protocol:
+            found = outcome.record['protocols'][self.protocol][self.metric]
+            return math.nan if found is None else found
+        return score_of(outcome.record, self.metric, test=True)
 
 
 def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> dict[str, Any]:
@@ -134,13 +139,16 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
 def table(comparison: Mapping[str, Any]) -> str:
     """Return the comparison as an aligned Markdown table, with the choice and the notes below it."""
     metric, choice = comparison['metric'], comparison['choice']
-    rows = [['variant', f'{metric} ({comparison["scored_on"]})', 'std', 'runs', 'difference', '95 % interval', 'pairs']]
-    for entry in comparison['variants']:
-        mark = ' (best)' if entry['name'] == comparison['best'] else ''
-        mark += ' (baseline)' if entry['name'] == comparison['baseline'] else ''
-        cells = [entry['name'] + mark, _number(entry['mean']), _number(entry['std']), str(entry['runs'])]
-        rows.append([*cells, *_difference_cells(entry['difference'])])
-    lines = _aligned(rows)
+    parts = comparison.get('protocols') or {comparison['scored_on']: comparison['variants']}
+    lines = []
+    for title, entries in parts.items():
+        rows = [['variant', f'{metric} ({title})', 'std', 'runs', 'difference', '95 % interval', 'pairs']]
+        for entry in entries:
+            mark = ' (best)' if entry['name'] == comparison['best'] else ''
+            mark += ' (baseline)' if entry['name'] == comparison['baseline'] else ''
+            cells = [entry['name'] + mark, _number(entry['mean']), _number(entry['std']), str(entry['runs'])]
+            rows.append([*cells, *_difference_cells(entry['difference'])])
+        lines += [*([''] if lines else []), *_aligned(rows)]
     if choice['best'] is not None and choice['independent']:
         means = ', '.join(f'{name}: {_number(mean)}' for name, mean in choice['means'].items())
         lines += ['', f'Chosen by the validation of seeds {", ".join(map(str, choice["seeds"]))}: {means}.']

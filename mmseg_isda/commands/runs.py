@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # What may change between the start of a run and its end: where it runs, not what it learns.
 NO_PART_OF_A_RUN = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
-STARTED, RESULT, LOG = 'trial.json', 'result.json', 'output.log'
-BEGIN = '--- start of a training ---'  # in the log of a run, which may be started again
+STARTED, RESULT, PROTOCOLS, LOG = 'trial.json', 'result.json', 'protocols.json', 'output.log'
+BEGIN = '--- start of a command ---'  # in the log of a run, which may be started again
 SEED = '{seed}'
 PACKAGE = Path(__file__).parents[1]
 
@@ -177,18 +177,45 @@ def read_result(run: Run, *, tested: bool) -> dict[str, Any] | None:
     return None if tested and record['test'] is None else record
 
 
-def start(run: Run, *, test: bool, metric: str, processes: int, environment: Mapping[str, str]) -> Popen:
-    """Start ``mmseg-isda train`` for a run; what it prints goes to ``output.log`` in its folder."""
+def read_protocols(run: Run) -> dict[str, Any] | None:
+    """Return the scores of a run's last checkpoint at the three protocols; ``None`` if there are none yet."""
+    path = run.folder / PROTOCOLS
+    return read_json(path, 'protocols')['protocols'] if path.is_file() else None
+
+
+def training(run: Run, *, test: bool, metric: str) -> list[str]:
+    """Return the words of the command that trains a run."""
+    return ['train', *run.words, '--record', str(run.folder / RESULT), '--metric', metric, *['--test'] * test]
+
+
+def scoring(run: Run) -> list[str]:
+    """Return the words of the command that scores the last checkpoint of a run at the three protocols.
+
+    Raises:
+        OptionError: if the run has left no checkpoint.
+    """
+    pointer = run.folder / 'last_checkpoint'
+    checkpoint = run.folder / Path(pointer.read_text().strip()).name if pointer.is_file() else None
+    if checkpoint is None or not checkpoint.is_file():
+        raise OptionError(
+            f'{run.folder} holds no checkpoint to score: remove it to train anew, or leave out --protocols'
+        )
+    config = run.folder / Path(run.variant.config).with_suffix('.py').name  # as trained, with the images it drew
+    words = ['test', str(config), str(checkpoint), '--work-dir', str(run.folder), '--protocols']
+    return [*words, '--json', str(run.folder / PROTOCOLS), '--overwrite']
+
+
+def start(run: Run, words: Sequence[str], *, processes: int, environment: Mapping[str, str]) -> Popen:
+    """Start a command of this package for a run; what it prints goes to ``output.log`` in its folder."""
     write_json(run.folder / STARTED, {'config': run.mark, 'words': run.words})
     launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes > 1 else []
-    words = [*run.words, '--record', str(run.folder / RESULT), '--metric', metric]
-    words += ['--test'] * test + ['--launcher', 'pytorch'] * (processes > 1)
+    words = [*words, *['--launcher', 'pytorch'] * (processes > 1)]
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
     env = {'OMP_NUM_THREADS': '1', **os.environ, **environment, 'PYTHONPATH': os.pathsep.join(paths)}
     with (run.folder / LOG).open('a') as log:  # what an earlier start printed, or another process, stays
         log.write(f'{BEGIN}\n')
         log.flush()
-        command = [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', 'train', *words]
+        command = [sys.executable, *launch, '-m', f'{PACKAGE.name}.commands', *words]
         return Popen(command, stdin=DEVNULL, stdout=log, stderr=STDOUT, env=env)
 
 

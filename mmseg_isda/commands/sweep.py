@@ -18,6 +18,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,13 @@ def add_sweep_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='choose the best variant on these seeds, then report it and the baseline on --seeds',
     )
-    parser.add_argument('--test', action='store_true', help='report the scores of the test images')
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument('--test', action='store_true', help='report the scores of the test images')
+    images.add_argument(
+        '--protocols',
+        action='store_true',
+        help='the same at single scale, multi-scale and multi-scale + flip, from the last checkpoint (MMSegmentation)',
+    )
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings side by side (default: 1)')
     parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of a training (default: 1)')
     parser.add_argument('--metric', help="score (default: the toolkit's usual one, e.g. accuracy/top1, mIoU)")
@@ -94,6 +101,8 @@ def sweep(args: Namespace) -> dict[str, Any]:
     - ``variants``: for each its ``name``, ``config``, ``settings`` (value by key), ``seeds`` and ``scores`` (one each,
       finite ones alone), ``mean``, ``std``, ``runs``, and ``difference`` to the baseline: ``mean``, ``std``, ``low``
       and ``high`` (95 % interval), ``pairs``; ``null`` for the baseline itself.
+    - ``protocols``, with ``--protocols``: entries like ``variants`` by name of the protocol; ``variants`` itself is at
+      single scale.
     - ``runs``: for each its ``variant``, ``seed``, ``folder``, ``score``, ``validation`` (score), ``seconds`` and
       ``error`` (``null`` unless it failed).
     - ``notes``: sentences that a reader of the numbers must know.
@@ -117,7 +126,11 @@ def sweep(args: Namespace) -> dict[str, Any]:
         kept = {baseline, choice['best']}
         reported = [run for run in planned if run.seed in args.seeds and run.variant.name in kept]
         outcomes = execute(reported, args, scoring)
-    comparison = compare(outcomes, choice, scoring, others=first if args.choose_on else ())
+    others = first if args.choose_on else ()
+    comparison = compare(outcomes, choice, scoring, others)
+    if args.protocols:
+        each = {name: replace(scoring, protocol=name) for name in _protocols(cfg, scoring.metric)}
+        comparison['protocols'] = {name: compare(outcomes, choice, own)['variants'] for name, own in each.items()}
     write_json(data, comparison)
     text.write_text(table(comparison) + '\n', encoding='utf-8')
     draw(comparison, picture)
@@ -164,8 +177,9 @@ def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) ->
 def _check_validation(cfg: Config, args: Namespace) -> None:
     if not cfg.get('val_dataloader') or not cfg.get('val_evaluator'):
         raise OptionError(f'{cfg.filename} has no val_dataloader and val_evaluator to compare runs by')
-    if args.test and (not cfg.get('test_dataloader') or not cfg.get('test_evaluator')):
-        raise OptionError(f'--test: {cfg.filename} has no test_dataloader and test_evaluator')
+    if (args.test or args.protocols) and (not cfg.get('test_dataloader') or not cfg.get('test_evaluator')):
+        option = '--test' if args.test else '--protocols'
+        raise OptionError(f'{option}: {cfg.filename} has no test_dataloader and test_evaluator')
     loop = cfg.train_cfg
     interval, total = loop.get('val_interval', 1), loop.get('max_epochs') or loop.get('max_iters')
     planned = -(-total // interval) if total else args.last
@@ -183,7 +197,22 @@ def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:
     metric = args.metric or toolkit_of(cfg).metric
     if metric is None:
         raise OptionError('--metric: name the metric to compare by, as the validation calls it')
-    return Scoring(metric, args.lower_is_better, args.last, args.test, baseline, same)
+    names = _protocols(cfg, metric) if args.protocols else (None,)
+    return Scoring(metric, args.lower_is_better, args.last, args.test or args.protocols, baseline, same, names[0])
+
+
+def _protocols(cfg: Config, metric: str) -> tuple[str, ...]:
+    """Return the names of the protocols of Table 7 if the config can be scored at them."""
+    from ..toolkits import toolkit_of
+
+    toolkit = toolkit_of(cfg)
+    if toolkit.protocols is None:
+        raise OptionError(f'--protocols scores segmentation, got a config of {toolkit.title}')
+    module = import_module(toolkit.protocols)
+    if metric not in module.MEANS:
+        raise OptionError(f'--metric: with --protocols it is one of {", ".join(module.MEANS)}, got {metric}')
+    module.protocol_views(cfg)  # raises if they cannot be made
+    return tuple(module.TITLES)
 
 
 def _without_pipelines(node: Any) -> Any:
@@ -226,17 +255,27 @@ def execute(planned: Sequence[Run], args: Namespace, scoring: Scoring) -> list[O
 def _execute(
     run: Run, args: Namespace, metric: str, slots: queue.Queue, children: list[Popen], stop: threading.Event
 ) -> Outcome:
-    record = runs.read_result(run, tested=args.test)
-    if record is not None:
-        return Outcome(run, record)
+    status, record = 0, runs.read_result(run, tested=args.test)
+    scores = runs.read_protocols(run) if args.protocols else None
     environment = slots.get()
-    try:
-        child = runs.start(run, test=args.test, metric=metric, processes=args.processes, environment=environment)
+
+    def call(words: Sequence[str]) -> int:
+        child = runs.start(run, words, processes=args.processes, environment=environment)
         children.append(child)
         if stop.is_set():  # since the run was taken from the queue
             child.terminate()
-        status = child.wait()
-        record = runs.read_result(run, tested=args.test) if status == 0 else None
+        return child.wait()
+
+    try:
+        if record is None:
+            scores = None  # they are of an earlier training
+            status = call(runs.training(run, test=args.test, metric=metric))
+            record = runs.read_result(run, tested=args.test) if status == 0 else None
+        if record and args.protocols:
+            if scores is None:
+                status = call(runs.scoring(run))
+                scores = runs.read_protocols(run) if status == 0 else None
+            record = scores and {**record, 'protocols': scores}
         return Outcome(run, record, None if record else runs.failure(run, status))
     except (UserError, OSError) as error:
         return Outcome(run, None, str(error))

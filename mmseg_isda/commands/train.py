@@ -63,12 +63,11 @@ def run(args: Namespace) -> None:
         check_output(args.record, '--record', replace=is_record(Path(args.record)))
     cfg, notes = configure(args)
     notes += claim_work_dir(cfg, args.resume, parse_options(args.cfg_options))
-    if args.record:
-        history = dict(type=ValidationHistory.__name__, needs=args.metric, _scope_='mmengine')
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), history]
     began = time.time()
     with saying_where_to_resume(cfg), naming_unknown_types(cfg):
         runner = build_runner(cfg, notes)
+        if args.record:  # not by the config, which stays in the work dir to be tested
+            runner.register_hook(ValidationHistory(args.metric))
         runner.train()
         tested = runner.test() if args.record and args.test else None
     if args.record and launched_rank() == 0:

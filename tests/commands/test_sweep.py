@@ -290,6 +290,7 @@ def test_broken_records_are_one_line(sweep, tmp_path, name, content):
         (['--last', '0'], '--last must be at least 1'),
         (['--last', '4'], 'last 4 validations, but there will be 3'),
         (['--hold-out', '3'], 'works with MMPretrain'),
+        (['--protocols'], '--protocols scores segmentation'),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_trained(sweep, words, message):
@@ -338,3 +339,23 @@ def test_trainings_side_by_side_as_a_user_starts_them(tmp_path, monkeypatch):
     result = json.loads((tmp_path / 'sweep/sweep.json').read_text())
     assert all(0 <= run['score'] <= 100 and run['seconds'] > 0 for run in result['runs'])
     assert 'Iter(val)' in (tmp_path / 'sweep/lr=0.05/seed_0/output.log').read_text()
+
+    # What is trained is scored at three protocols, and not trained again; what lost its checkpoint is said to have.
+    folders = [tmp_path / f'sweep/lr={value}/seed_0' for value in (0.05, 0.01)]
+    ends = [(folder / 'result.json').stat().st_mtime_ns for folder in folders]
+    for number, missing in enumerate((False, True)):
+        if missing:
+            (folders[1] / 'protocols.json').unlink()
+            for file in folders[1].glob('*.pth'):
+                file.unlink()
+        again = [sys.executable, ROOT / 'tools/sweep.py', *words, '--protocols']
+        done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+        assert done.returncode == number, done.stdout + done.stderr
+    assert 'lr=0.01, seed 0 failed: sweep/lr=0.01/seed_0 holds no checkpoint to score' in done.stdout
+    assert [(folder / 'result.json').stat().st_mtime_ns for folder in folders] == ends
+    scored = json.loads((folders[0] / 'protocols.json').read_text())['protocols']
+    shown = json.loads((tmp_path / 'sweep/sweep.json').read_text())['protocols']
+    assert {name: entries[0]['mean'] for name, entries in shown.items()} == {
+        name: pytest.approx(score['mIoU']) for name, score in scored.items()
+    }
+    assert [f'mIoU ({name})' in done.stdout for name in scored] == [True] * 3
