@@ -71,7 +71,7 @@ def load_cases(args: argparse.Namespace) -> Iterator[Case]:
     """Yield each checkpoint that the command line names, one network at a time."""
     for config, checkpoint in pairs_of(args.sources):
         trained = open_trained(config, checkpoint, classifier=args.classifier, options=parse_options(args.cfg_options))
-        dataset = build_dataset(trained.cfg, args.split)
+        dataset = build_dataset(trained.cfg, args.split, trained.seed)
         names = class_names(dataset, len(trained.weight))
         sample = collect(trained, dataset, images=args.images, per_class=args.per_class, seed=args.seed)
         sample = of_classes(sample, names, args.classes)

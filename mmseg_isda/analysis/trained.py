@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..checkpoints.fit import check_weights
-from ..checkpoints.reading import read_checkpoint, state_dict_of
+from ..checkpoints.reading import read_checkpoint, seed_of, state_dict_of
 from ..commands.launch import import_plugin, load_config, replace_sync_bn
 from ..commands.preflight import check_data, set_subset_seeds
 from ..config_tree import iter_datasets, iter_dicts, type_name
@@ -40,6 +40,7 @@ class Trained:
     strength: float | None  # lambda when the checkpoint was written; None without ISDA
     step: int | None  # epochs, or iterations, of training so far; None if the checkpoint does not say
     unit: str  # 'epoch' or 'iteration'
+    seed: int | None  # of the training; None if the checkpoint does not say
 
     @property
     def title(self) -> str:
@@ -100,6 +101,7 @@ def open_trained(
         strength=None if loss is None else _strength(loss, step, total),
         step=step,
         unit=unit,
+        seed=seed_of(saved),
     )
 
 
@@ -134,13 +136,16 @@ def _strength(loss: nn.Module, step: int | None, total: int | None) -> float:
 # --- the data --------------------------------------------------------------------------------------------------------
 
 
-def build_dataset(cfg: Config, split: str) -> Dataset:
-    """Build the data set of a split with the pipeline of validation, which changes nothing at random."""
+def build_dataset(cfg: Config, split: str, seed: int | None = None) -> Dataset:
+    """Build the data set of a split with the pipeline of validation, which changes nothing at random.
+
+    ``seed`` is that of the training, where it is known: images that it drew must be the same ones.
+    """
     name = f'{split}_dataloader'
     if not cfg.get(name):
         raise OptionError(f'the config has no {name}: name another split by --split')
     check_data(cfg, [name])
-    set_subset_seeds(cfg, [name])
+    set_subset_seeds(cfg, [name], seed)
     settings = copy.deepcopy(cfg[name].dataset)
     for _, node in iter_dicts(settings):
         if 'pipeline' in node:

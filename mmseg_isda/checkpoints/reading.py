@@ -96,6 +96,12 @@ def peek_checkpoint(path: str | os.PathLike) -> Mapping:
         return read_checkpoint(path)
 
 
+def seed_of(checkpoint: Mapping) -> int | None:
+    """Return the seed that a checkpoint was trained with; None if it does not say."""
+    meta = checkpoint.get('meta')
+    return meta.get('seed') if isinstance(meta, Mapping) else None
+
+
 def _load(file: BinaryIO | str, name: str, **options: Any) -> Mapping:
     allow_checkpoint_classes()
     try:

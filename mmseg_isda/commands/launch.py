@@ -18,16 +18,19 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.hook import CheckpointGuard
+from ..checkpoints.reading import peek_checkpoint, seed_of
 from ..config_tree import iter_dicts, type_name
 from ..errors import OptionError
+from ..files import is_remote
 from .checked_runner import CheckedRunner
 from .loading import import_plugin as import_plugin
 from .loading import load_config as load_config
 from .loading import uses_isda
 from .outcome import LAUNCHER_RANKS, launched_rank
-from .preflight import check_data, check_settings, set_subset_seeds
+from .preflight import check_data, check_settings, drawn_subsets
 from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN', 'NaiveSyncBN')
 
 
@@ -126,7 +129,7 @@ def prepare_training(
         cfg.randomness = ConfigDict(cfg.get('randomness') or {}, seed=seed)
     check_settings(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    set_subset_seeds(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
+    drawn_subsets(cfg, LOADERS)
     return cfg, notes
 
 
@@ -135,7 +138,10 @@ def claim_work_dir(cfg: Config, resume: str | None, options: Mapping[str, Any] |
     check_pretrained(cfg)  # MMEngine reads them even when it resumes
     if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
         lock_work_dir(cfg)
-    return set_resume(cfg, resume, options)
+    notes, start = set_resume(cfg, resume, options), cfg.get('load_from')
+    if cfg.get('resume') and drawn_subsets(cfg, LOADERS) and start and not is_remote(start):
+        drawn_subsets(cfg, LOADERS, trained=seed_of(peek_checkpoint(start)))
+    return notes
 
 
 def prepare_config(

@@ -85,12 +85,16 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         _check_evaluator(cfg, loader.replace('_dataloader', '_evaluator'))
 
 
-def set_subset_seeds(cfg: Config, loaders: Sequence[str], trained: int | None = None) -> None:
-    """Give each SubsetDataset without a seed that of the run: a later test then keeps to the same images.
+def drawn_subsets(cfg: Config, loaders: Sequence[str], trained: int | None = None) -> list[dict]:
+    """Return the SubsetDatasets whose images the seed of the run draws: they name none of their own.
 
     ``trained`` is the seed that a checkpoint was trained with, where it says so.
+
+    Raises:
+        OptionError: if the run has no seed, another one than the checkpoint, or one that differs between ranks.
     """
-    seed = (cfg.get('randomness') or {}).get('seed')
+    randomness, drawn = cfg.get('randomness') or {}, []
+    seed = randomness.get('seed')
     for loader in loaders:
         for where, node in iter_dicts(cfg.get(loader) or {}, loader):
             draws = type_name(node.get('type')) == 'SubsetDataset' and node.get('num_images') is not None
@@ -101,12 +105,24 @@ def set_subset_seeds(cfg: Config, loaders: Sequence[str], trained: int | None = 
                     f'{where} draws its images by the seed of the training, which is not set: train with --seed N; '
                     f'later name the config in the work dir, or --cfg-options randomness.seed=N'
                 )
+            if randomness.get('diff_rank_seed'):
+                raise OptionError(
+                    f'{where} draws its images by the seed of the run, which randomness.diff_rank_seed makes another '
+                    f'one on each rank: --cfg-options randomness.diff_rank_seed=False, or give {where} a seed'
+                )
             if trained is not None and trained != seed:
                 raise OptionError(
                     f'{where} would draw its images by seed {seed}, but the checkpoint was trained with {trained}, so '
-                    f'it may have seen them: --cfg-options randomness.seed={trained}'
+                    f'it may have seen others: --cfg-options randomness.seed={trained}, in training --seed {trained}'
                 )
-            node['seed'] = seed
+            drawn.append(node)
+    return drawn
+
+
+def set_subset_seeds(cfg: Config, loaders: Sequence[str], trained: int | None = None) -> None:
+    """Give the SubsetDatasets that the seed of the run draws that seed, where no runner is to set it."""
+    for node in drawn_subsets(cfg, loaders, trained):
+        node['seed'] = cfg.randomness['seed']
 
 
 def _check_evaluator(cfg: Config, name: str) -> None:

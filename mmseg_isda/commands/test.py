@@ -73,7 +73,7 @@ def run(args: Namespace) -> None:
 
 def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """Return the config that a runner tests a checkpoint with, checked before building, and the notes for the log."""
-    from ..checkpoints.reading import read_checkpoint
+    from ..checkpoints.reading import read_checkpoint, seed_of
     from ..files import is_remote
     from .launch import prepare_config
     from .preflight import check_data, check_folder, check_settings, set_subset_seeds
@@ -81,7 +81,7 @@ def prepare_testing(args: Namespace, options: Mapping[str, Any]) -> tuple[Config
     cfg, notes = prepare_config(args.config, args.work_dir, options, args.launcher)
     if is_remote(args.checkpoint):
         raise OptionError(f'checkpoint {args.checkpoint} must be a local file; download it first')
-    trained = (read_checkpoint(args.checkpoint).get('meta') or {}).get('seed')
+    trained = seed_of(read_checkpoint(args.checkpoint))
     cfg.load_from, cfg.resume = args.checkpoint, False
     check_settings(cfg, ('model', 'test_dataloader', 'test_evaluator', 'test_cfg'))
     check_data(cfg, ('test_dataloader',))

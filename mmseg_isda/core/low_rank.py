@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import check_rank, check_strength
+from .checks import check_choice, check_rank, check_strength
 from .moments import class_moments
 from .pooling import is_distributed
 from .precision import full_precision
@@ -201,12 +201,12 @@ def _check_shift(weight: Tensor, factor: Tensor, variance: Tensor, strength: flo
 
 
 def new_statistics(
-    kind: str, num_classes: int, num_features: int, *, rank: int = 16, sync: bool = True
+    covariance: str, num_classes: int, num_features: int, *, rank: int = 16, sync: bool = True
 ) -> ClassCovariance:
     """Return empty statistics of a kind.
 
     Args:
-        kind: one of ``COVARIANCES``: those of :class:`~mmseg_isda.core.ClassCovariance`, or ``'low_rank'``.
+        covariance: one of ``COVARIANCES``: the kinds of :class:`~mmseg_isda.core.ClassCovariance`, or ``'low_rank'``.
         num_classes: C.
         num_features: A.
         rank: directions that ``'low_rank'`` keeps of each class.
@@ -215,6 +215,7 @@ def new_statistics(
     Raises:
         ValueError: if an argument is out of range.
     """
-    if kind == 'low_rank':
+    check_choice('covariance', covariance, COVARIANCES)
+    if covariance == 'low_rank':
         return LowRankCovariance(num_classes, num_features, rank, sync=sync)
-    return ClassCovariance(num_classes, num_features, kind, sync=sync)
+    return ClassCovariance(num_classes, num_features, covariance, sync=sync)

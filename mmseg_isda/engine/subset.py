@@ -127,8 +127,8 @@ class SubsetDataset(PartDataset):
         dataset: the data set or its config.
         num_images: images of the part ``'chosen'``; None takes all.
         part: ``'chosen'`` or ``'rest'``.
-        seed: of the choice; None takes that of the run, which must then be set and equal on all ranks. This project's
-            commands write it into the config of the work dir, so that a later test keeps to the same images.
+        seed: of the choice; None takes that of the run, which must then be set and equal on all ranks. The config in
+            the work dir names it (``randomness.seed``), so that a later test keeps to the same images.
         pipeline: transforms that follow those of ``dataset``. What ``dataset`` yields is then computed once for each
             image and kept in memory, so its own pipeline must not be random.
 

@@ -157,6 +157,10 @@ def test_wrappers_lose_their_random_steps(digits) -> None:
     inner = dict(cfg.train_dataloader.dataset, pipeline=[])
     cfg.train_dataloader.dataset = dict(type='SubsetDataset', num_images=30, seed=0, dataset=inner, pipeline=crop)
     assert build_dataset(cfg, 'train')[0]['inputs'].shape == (1, 8, 8)
+    cfg.train_dataloader.dataset.pop('seed')
+    cfg.randomness = dict(seed=1)
+    with pytest.raises(OptionError, match='by seed 1, but the checkpoint was trained with 0'):
+        build_dataset(cfg, 'train', seed=0)
     with pytest.raises(OptionError, match='the config has no test_dataloader: name another split by --split'):
         build_dataset(cfg, 'test')
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 
 from mmseg_isda.commands import launch
-from mmseg_isda.commands.launch import prepare_training
+from mmseg_isda.commands.launch import claim_work_dir, prepare_training
 from mmseg_isda.errors import OptionError
 
 
@@ -79,6 +83,34 @@ def test_launcher_without_its_environment(prepare, monkeypatch):
 def test_seed_keeps_other_randomness(prepare):
     cfg, _ = prepare(options={'randomness.deterministic': True}, seed=3)
     assert cfg.randomness == dict(deterministic=True, seed=3)
+
+
+def _drawn(cfg) -> list:
+    """The names of the training images that a run would build its data set with."""
+    torch.manual_seed(cfg.randomness['seed'])  # as its runner does
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+
+
+def test_images_follow_the_seed_of_each_training(prepare, tmp_path, config):
+    """A config from a work dir kept the images of its old seed in silence; --resume with another seed took new ones."""
+    whole = Config.fromfile(config).train_dataloader.dataset
+    few = {'train_dataloader.dataset': dict(_delete_=True, type='SubsetDataset', num_images=2, dataset=whole)}
+    drawn = {}
+    for seed in range(6):
+        drawn[seed], (cfg, _) = _drawn(prepare(options=few, seed=seed)[0]), prepare(options=few, seed=seed)
+    other = next(seed for seed in range(6) if drawn[seed] != drawn[5])
+    cfg.dump(tmp_path / 'dumped.py')
+    again, _ = prepare_training(tmp_path / 'dumped.py', seed=other, work_dir=str(tmp_path / 'work'))
+    assert _drawn(again) == drawn[other]
+    assert _drawn(prepare_training(tmp_path / 'dumped.py')[0]) == drawn[5]
+    torch.save(
+        {'meta': {'seed': 5, 'iter': 1}, 'message_hub': {}, 'state_dict': {'weight': torch.ones(1)}},
+        tmp_path / 'iter_1.pth',
+    )
+    with pytest.raises(OptionError, match='by seed ., but the checkpoint was trained with 5'):
+        claim_work_dir(again, str(tmp_path / 'iter_1.pth'), None)
 
 
 def test_amp(prepare, monkeypatch):

@@ -132,3 +132,5 @@ def test_a_subset_is_that_of_the_training():
         set_subset_seeds(_few_labels(), ['train_dataloader', 'test_dataloader'])
     with pytest.raises(OptionError, match='by seed 3, but the checkpoint was trained with 5'):
         set_subset_seeds(_few_labels(seed=3), ['test_dataloader'], trained=5)
+    with pytest.raises(OptionError, match='diff_rank_seed makes another one on each rank'):
+        set_subset_seeds(_few_labels(seed=3, diff_rank_seed=True), ['test_dataloader'])

@@ -306,7 +306,7 @@ def test_progress_is_required_in_training(progress):
         (dict(weight=[1, float('nan'), 1]), 'weight must hold finite numbers, 0 or more'),
         (dict(weight=['a', 'b', 'c']), 'weight must hold a number a class'),
         (dict(lambda_0=-1), r'lambda_0 must lie in \[0, 1e6\], got -1'),
-        (dict(covariance='ful'), "kind must be one of .* got 'ful'"),
+        (dict(covariance='ful'), "covariance must be one of .* 'low_rank', got 'ful'"),
         (dict(augment_at='pixel'), "augment_at must be one of 'feature', 'label', got 'pixel'"),
         (dict(reduction='avg'), 'reduction must be one of'),
         (dict(label_smoothing=2), 'label_smoothing must lie in'),
