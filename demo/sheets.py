@@ -28,7 +28,7 @@ RECORD = 'complete'
 def make_sheets(root: Path) -> None:
     """Write ``ROOT/{images,labels}/{train,val,test}/NUMBER.png``, the same ones each time.
 
-    Nothing is done where they are. The folder appears when the set is complete.
+    Nothing is done where all of them are.
 
     Raises:
         ExistingPathError: if the folder holds anything else.

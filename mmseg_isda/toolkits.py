@@ -64,6 +64,7 @@ def toolkit_of(cfg: Mapping[str, Any]) -> Toolkit:
 # first word found counts: what is drawn comes before the public data set whose layout it has.
 HINTS: dict[str, str] = {
     'scenes': 'draw them with `python -m demo.scenes {root}`',
+    'sheets': 'write them with `python -m demo.sheets {root}`',
     'demo_detection': '`make demo-detection` makes it',
     'cityscapes': (
         'download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, unpack both '

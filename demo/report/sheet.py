@@ -28,9 +28,12 @@ def draw_sheet(record: Record, out: Path, *, rows: int = 3) -> None:
     titles = [record.titles[name] for name in found['shown']]
     heads = ['image', 'truth', *titles, 'who is right']
     entries = found['pictures'][:rows]
-    figure, axes = plt.subplots(len(entries), 5, figsize=(13, 1.45 * len(entries) + 0.7), squeeze=False)
-    for line, entry in zip(axes, entries, strict=True):
-        image, maps = read_maps(record, entry)
+    pictures = [read_maps(record, entry) for entry in entries]
+    height, width = pictures[0][0].shape[:2]
+    side = 1.3 * (2 * height / width) ** 0.5  # of a picture, in inches
+    size = (5 * side * width / height, 1.1 * side * len(entries) + 0.7)
+    figure, axes = plt.subplots(len(entries), 5, figsize=size, squeeze=False)
+    for line, (image, maps) in zip(axes, pictures, strict=True):
         labels = [color_labels(each, found['palette']).convert('RGB') for each in maps]
         for place, picture in zip(line, [image, *labels, compare(image, *maps)], strict=True):
             place.imshow(picture)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from demo import classification, segmentation
-from demo.compare import CONFIGS, make_parser, plan
+from demo.compare import make_parser, plan
 from demo.report.records import config_differences, flatten
-from demo.scenes import CLASSES
+from demo.sheets import SHEETS
 
 DEMOS = {'segmentation': segmentation.COMPARISON, 'classification': classification.COMPARISON}
 
@@ -42,31 +42,17 @@ def test_the_sweep_sees_that_the_test_images_are_kept_back(comparison):
     assert _without_pipelines([{'pipeline': 1, 'a': 2}]) == _without_pipelines(({'pipeline': 3, 'a': 2},))
 
 
-@pytest.mark.parametrize('comparison', DEMOS.values(), ids=DEMOS)
-def test_test_images_are_no_training_or_validation_images(comparison):
+def test_test_images_are_no_training_or_validation_images():
     """Scores of images that were trained on, or chosen by."""
-    cfg = load(comparison.configs[0])
-    train, test = (cfg[f'{name}_dataloader'].dataset for name in ('train', 'test'))
-    assert (train.get('part', 'chosen'), test.part) == ('chosen', 'rest')
-    if train.dataset.get('split', '') == test.dataset.get(
-        'split', ''
-    ):  # of one set: the others of the very same choice
-        same = train.dataset.get('data_prefix') == test.dataset.get('data_prefix')
-        assert not same or (train.num_images, train.get('seed')) == (test.num_images, test.get('seed'))
-    if comparison is segmentation.COMPARISON:
-        assert 'train' not in str(test.dataset.data_prefix) and 'train' in str(train.dataset.data_prefix)
-        val = cfg.val_dataloader.dataset
-        assert (val.part if 'part' in val else 'chosen', val.num_images, val.seed) == (
-            'chosen',
-            test.num_images,
-            test.seed,
-        )
-
-
-def test_the_network_has_the_classes_of_the_scenes():
-    cityscapes = pytest.importorskip('mmseg.datasets').CityscapesDataset
-    assert cityscapes.METAINFO['classes'] == CLASSES
-    assert load(CONFIGS / 'scenes_pspnet.py').model.decode_head.num_classes == len(CLASSES)
+    cfg = load(segmentation.COMPARISON.configs[0])
+    train, val, test = (cfg[f'{name}_dataloader'].dataset for name in ('train', 'val', 'test'))
+    folders = [dataset.data_prefix.img_path for dataset in (train.dataset, val, test)]
+    assert folders == ['images/train', 'images/val', 'images/test'] and list(SHEETS) == ['train', 'val', 'test']
+    cfg = load(classification.COMPARISON.configs[0])
+    train, val, test = (cfg[f'{name}_dataloader'].dataset for name in ('train', 'val', 'test'))
+    assert (train.part, test.part, train.num_images) == ('chosen', 'rest', test.num_images)
+    assert train.dataset == test.dataset and (train.dataset.part, val.part) == ('rest', 'chosen')
+    assert (train.dataset.num_images, train.dataset.seed) == (val.num_images, val.seed)
 
 
 def test_plan(tmp_path):
@@ -104,15 +90,20 @@ def test_the_package_does_not_import_the_demo():
 
 
 @pytest.mark.slow
-def test_classification_demo_as_small_as_it_goes(tmp_path):
+@pytest.mark.parametrize('name', DEMOS)
+def test_a_demo_as_small_as_it_goes(tmp_path, name):
     """All commands for real: an option that one of them renames breaks the demo."""
-    pytest.importorskip('mmpretrain')
-    command = [sys.executable, '-m', 'demo.classification', '--seeds', '0', '1', '--work-dir', str(tmp_path)]
-    command += ['--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+    unit = 'max_epochs' if name == 'classification' else 'max_iters'
+    if name == 'classification':
+        pytest.importorskip('mmpretrain')
+    command = [sys.executable, '-m', f'demo.{name}', '--seeds', '0', '1', '--work-dir', str(tmp_path)]
+    command += [] if name == 'classification' else ['--data-root', str(tmp_path / 'data')]
+    command += ['--cfg-options', f'train_cfg.{unit}=1', 'train_cfg.val_interval=1']
+    command += [] if name == 'classification' else ['default_hooks.checkpoint.interval=1']
     for shown in ('Predicting', 'report written'):
         done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        logs = ''.join((tmp_path / 'logs' / f'{number}.log').read_text() for number in (2, 3))
+        logs = ''.join(log.read_text() for log in (tmp_path / 'logs').glob('*.log'))
         assert shown in logs
         for run in tmp_path.glob('runs/*/seed_*/*.pth'):  # over, whatever becomes of the checkpoints
             run.write_bytes(b'half')
