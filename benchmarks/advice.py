@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +111,19 @@ def rows(tasks: dict[str, list[Point]]) -> Iterator[str]:
 
 
 def draw(tasks: dict[str, list[Point]], path: Path) -> None:
-    """Draw a panel a task: the difference with its 95 % interval over shift / margin."""
+    """Draw a panel for each task: the difference with its 95 % interval over shift / margin."""
     import matplotlib
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.4), squeeze=False, layout='constrained')
-    for axis, (title, points) in zip(axes[0], tasks.items(), strict=True):
+    columns = min(3, len(tasks))
+    lines = math.ceil(len(tasks) / columns)
+    size = (3.6 * columns, 3.2 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout='constrained')
+    for axis in axes.flat[len(tasks) :]:
+        axis.axis('off')
+    for axis, (title, points) in zip(axes.flat, tasks.items(), strict=False):
         for kind, color in (('full', '#4477aa'), ('diagonal', '#ee7733')):
             mine = [point for point in points if point.kind == kind]
             found = [point.difference for point in mine]
@@ -129,9 +135,9 @@ def draw(tasks: dict[str, list[Point]], path: Path) -> None:
         axis.axhline(0, color='black', linewidth=1, zorder=0)
         axis.set_xlim(left=0)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel('shift / margin at the end')
         axis.spines[['top', 'right']].set_visible(False)
-    axes[0][0].set_ylabel('difference to cross entropy, points')
+    figure.supxlabel('shift / margin at the end', fontsize=10)
+    figure.supylabel('difference to cross entropy, points', fontsize=10)
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 
