@@ -1,27 +1,12 @@
 # A small dilated PSPNet from random weights on 32 images: some 120 epochs, about a minute of one CPU core.
 _base_ = [
-    '../../_base_/models/pspnet_r50-d8.py',
+    '../../_base_/models/pspnet_slim.py',
     '../../_base_/datasets/camvid_90x120_few.py',
     '../../_base_/schedules/schedule_8k.py',
     '../../_base_/default_runtime.py',
 ]
 
-norm_cfg = dict(type='BN', requires_grad=True)
-model = dict(
-    data_preprocessor=dict(size=(90, 120)),
-    backbone=dict(
-        depth=18,
-        num_stages=3,
-        strides=(1, 2, 1),
-        dilations=(1, 1, 2),
-        out_indices=(0, 1, 2),
-        stem_channels=16,
-        base_channels=16,
-        norm_cfg=norm_cfg,
-    ),
-    decode_head=dict(in_channels=64, in_index=2, channels=32, num_classes=11, norm_cfg=norm_cfg),
-    auxiliary_head=None,
-)
+model = dict(data_preprocessor=dict(size=(90, 120)), decode_head=dict(num_classes=11))
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
