@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..commands.arguments import parse_options
+from ..commands.arguments import CONFIG_SUFFIXES, parse_options
 from ..core import ClassCovariance
 from ..core.statistics import KINDS
 from ..errors import MissingPathError, OptionError
@@ -21,7 +21,6 @@ from ..files import check_file
 from .collect import Sample, collect
 from .trained import Trained, as_picture, build_dataset, class_names, open_trained, patch_of
 
-CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 class Case(NamedTuple):

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import OptionError
 
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
 
 def add_config_arguments(parser: ArgumentParser, *, several: bool = False) -> None:
     """Add the config and ``--cfg-options``."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
 from . import train
-from .arguments import parse_options
+from .arguments import CONFIG_SUFFIXES, parse_options
 from .records import read_json, write_json
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def scoring(run: Run) -> list[str]:
         raise OptionError(
             f'{run.folder} holds no checkpoint to score: remove it to train anew, or leave out --protocols'
         )
-    config = run.folder / Path(run.variant.config).with_suffix('.py').name  # as trained, with the images it drew
+    name = Path(run.variant.config).name
+    config = run.folder / (name if name.endswith(CONFIG_SUFFIXES) else f'{name}.py')  # as trained, with the images it drew
     words = ['test', str(config), str(checkpoint), '--work-dir', str(run.folder), '--protocols']
     return [*words, '--json', str(run.folder / PROTOCOLS), '--overwrite']
 

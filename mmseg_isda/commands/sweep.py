@@ -268,7 +268,8 @@ def _execute(
 
     try:
         if record is None:
-            scores = None  # they are of an earlier training
+            scores = None
+            (run.folder / runs.PROTOCOLS).unlink(missing_ok=True)  # of an earlier training
             status = call(runs.training(run, test=args.test, metric=metric))
             record = runs.read_result(run, tested=args.test) if status == 0 else None
         if record and args.protocols:
