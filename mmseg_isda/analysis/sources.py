@@ -22,7 +22,6 @@ from .collect import Sample, collect
 from .trained import Trained, as_picture, build_dataset, class_names, open_trained, patch_of
 
 
-
 class Case(NamedTuple):
     """One checkpoint with what was collected from it."""
 

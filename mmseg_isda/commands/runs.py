@@ -200,8 +200,8 @@ def scoring(run: Run) -> list[str]:
         raise OptionError(
             f'{run.folder} holds no checkpoint to score: remove it to train anew, or leave out --protocols'
         )
-    name = Path(run.variant.config).name
-    config = run.folder / (name if name.endswith(CONFIG_SUFFIXES) else f'{name}.py')  # as trained, with the images it drew
+    name = Path(run.variant.config).name  # a copy, as trained, lies in the folder
+    config = run.folder / (name if name.endswith(CONFIG_SUFFIXES) else f'{name}.py')
     words = ['test', str(config), str(checkpoint), '--work-dir', str(run.folder), '--protocols']
     return [*words, '--json', str(run.folder / PROTOCOLS), '--overwrite']
 
