@@ -1,6 +1,7 @@
 """What this project registers in MMSegmentation."""
 
 from .datasets import CamVidDataset
+from .focal import SoftmaxFocalLoss
 from .fused_heads import FusedLossMixin
 from .heads import SlimASPPHead
 from .losses import FusedCrossEntropyLoss, ISDASegLoss
@@ -13,4 +14,5 @@ __all__ = [
     'ISDASegLoss',
     'MeanTeacherSegmentor',
     'SlimASPPHead',
+    'SoftmaxFocalLoss',
 ]
