@@ -2,6 +2,7 @@
 
     python -m benchmarks.few_labels choose --labels 10      # every setting, on one half of the images
     python -m benchmarks.few_labels report --labels 10      # the best of each family, on the other half
+    python -m benchmarks.few_labels report --labels 10 --against 'weight decay'     # its differences to another family
 
 `digits`: a ResNet-8 learns scikit-learn's digits from random weights. `photos`: a hidden layer and a classifier learn
 CIFAR-10 on the frozen features of an ImageNet network (--photos train.tar.xz, and timm and
@@ -134,32 +135,30 @@ def sweep(path: Path, task: Task, stage: str, num_labels: int, settings: list[di
     return done
 
 
-def paired(
-    done: dict, stage: str, num_labels: int, setting: dict, seeds: Iterable[int], key: str = 'test'
-) -> np.ndarray:
-    """(S,) differences to cross entropy of the same seed."""
-    ours, base = (done[f'{stage} {num_labels} {name_of(s)}'] for s in (setting, {}))
-    return np.array([ours[str(seed)][key] - base[str(seed)][key] for seed in seeds])
+def paired(done: dict, stage: str, num_labels: int, setting: dict, seeds: Iterable[int], against: dict) -> np.ndarray:
+    """(S,) differences in test accuracy to another setting of the same seed."""
+    ours, base = (done[f'{stage} {num_labels} {name_of(s)}'] for s in (setting, against))
+    return np.array([ours[str(seed)]['test'] - base[str(seed)]['test'] for seed in seeds])
 
 
 def best(done: dict, num_labels: int, family: list[dict]) -> dict:
     """Return the setting of a family that scores best in the stage ``choose``, on the seeds that all of it have."""
     seeds = set.intersection(*(set(done[f'choose {num_labels} {name_of(setting)}']) for setting in [{}, *family]))
-    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, sorted(seeds)).mean())
+    return max(family, key=lambda setting: paired(done, 'choose', num_labels, setting, sorted(seeds), {}).mean())
 
 
-def rows(done: dict, stage: str, num_labels: int, settings: list[dict], seeds: range) -> Iterator[str]:
+def rows(done: dict, stage: str, num_labels: int, settings: list[dict], seeds: range, against: dict) -> Iterator[str]:
     """Lines of a Markdown table: accuracy, paired difference with its 95 % t interval, and what the network did."""
-    yield '| setting | test accuracy, % | difference to cross entropy | training accuracy, % | shift | margin |'
+    yield f'| setting | test accuracy, % | less {name_of(against)} | training accuracy, % | shift | margin |'
     yield '|---|---|---|---|---|---|'
     for setting in settings:
         runs = [done[f'{stage} {num_labels} {name_of(setting)}'][str(seed)] for seed in seeds]
         mean = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
-        difference = paired(done, stage, num_labels, setting, seeds)
+        difference = paired(done, stage, num_labels, setting, seeds, against)
         wide = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(difference)
         text = f'{difference.mean():+.2f} [{difference.mean() - wide:+.2f}, {difference.mean() + wide:+.2f}]'
         yield (
-            f'| {name_of(setting)} | {mean["test"]:.2f} | {text if setting else ""} | {mean["train"]:.1f} '
+            f'| {name_of(setting)} | {mean["test"]:.2f} | {text if setting != against else ""} | {mean["train"]:.1f} '
             f'| {mean["shift"]:.2f} | {mean["margin"]:.2f} |'
         )
 
@@ -173,19 +172,23 @@ def main() -> None:
     parser.add_argument('--chosen-at', type=int, help='report settings chosen at this number of labels')
     parser.add_argument('--seeds', type=int, help='default: 6 to choose, 24 to report')
     parser.add_argument('--families', nargs='+', choices=FAMILIES, default=list(FAMILIES), metavar='NAME')
+    parser.add_argument(
+        '--against', choices=FAMILIES, default='cross entropy', metavar='NAME', help='family to compare with (report)'
+    )
     parser.add_argument('--folder', type=Path, default=Path('work_dirs/few_labels'), help='of the results')
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     path, task = args.folder / f'{args.task}.json', tasks(args.photos, args.folder)[args.task]
     torch.set_num_threads(1)
-    families = {'cross entropy': [{}]} | {name: FAMILIES[name] for name in args.families}
+    families = {name: FAMILIES[name] for name in dict.fromkeys(['cross entropy', args.against, *args.families])}
     seeds = range(args.seeds or (6 if args.stage == 'choose' else 24))
-    settings = [setting for family in families.values() for setting in family]
+    settings, against = [setting for family in families.values() for setting in family], {}
     if args.stage == 'report':
         chosen = json.loads(path.read_text())
-        settings = [best(chosen, args.chosen_at or args.labels, family) for family in families.values()]
+        picked = {name: best(chosen, args.chosen_at or args.labels, family) for name, family in families.items()}
+        settings, against = list(picked.values()), picked[args.against]
     done = sweep(path, task, args.stage, args.labels, settings, seeds)
-    print('\n'.join(rows(done, args.stage, args.labels, settings, seeds)))
+    print('\n'.join(rows(done, args.stage, args.labels, settings, seeds, against)))
 
 
 if __name__ == '__main__':

@@ -49,5 +49,10 @@ def parse_options(words: Iterable[str], option: str = '--cfg-options') -> dict[s
             raise OptionError(f'{option} {word}: expected KEY=VALUE, such as optim_wrapper.optimizer.lr=0.02')
         if any(text.count(opening) != text.count(closing) for opening, closing in ('()', '[]')):
             raise OptionError(f'{option} {word}: the brackets of the value do not match')
-        found[key] = DictAction._parse_iterable(text)
+        if text.startswith('{') and ':' in text:  # which MMEngine would leave a string
+            raise OptionError(f'{option} {word}: a dict is not read here; set its entries, {key}.NAME=VALUE')
+        try:
+            found[key] = DictAction._parse_iterable(text)
+        except RecursionError:  # of MMEngine, for lists side by side
+            raise OptionError(f'{option} {word}: put several lists into brackets of their own, [[1,2],[3,4]]') from None
     return found

@@ -42,9 +42,9 @@ class Scoring:
 def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> dict[str, Any]:
     """Choose the variant with the best mean validation score.
 
-    A variant with a run that failed or diverged is not chosen, and nobody is where there is a single seed. ``separate``
-    says that the seeds are not those of the report; the baseline is then no candidate. The result is the entry
-    ``choice`` of the JSON file.
+    A variant with a run that failed or diverged is not chosen, and nobody is where there is a single seed, or where
+    failures leave a single variant. ``separate`` says that the seeds are not those of the report; the baseline is then
+    no candidate. The result is the entry ``choice`` of the JSON file.
     """
     seeds = sorted({outcome.run.seed for outcome in outcomes})
     scores: dict[str, list[float]] = {}
@@ -52,7 +52,8 @@ def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> 
         scores.setdefault(outcome.run.variant.name, []).append(scoring.validation(outcome))
     means = {name: summarize(values).mean for name, values in scores.items()}
     candidates = {name: mean for name, mean in means.items() if not (separate and name == scoring.baseline)}
-    best = best_of(candidates, lower_is_better=scoring.lower_is_better) if len(seeds) > 1 and len(means) > 1 else None
+    rivals = means.keys() - {outcome.run.variant.name for outcome in outcomes if outcome.error}
+    best = best_of(candidates, lower_is_better=scoring.lower_is_better) if len(seeds) > 1 and len(rivals) > 1 else None
     independent = separate or (scoring.test and not scoring.same_images)
     return {'best': best, 'seeds': seeds, 'means': means, 'independent': independent}
 
@@ -69,6 +70,7 @@ def compare(
     for outcome in outcomes:
         variants[outcome.run.variant.name] = outcome.run.variant
         scores.setdefault(outcome.run.variant.name, {})[outcome.run.seed] = scoring.reported(outcome)
+    entries = [_entry(variant, scores[name], scores, scoring.baseline) for name, variant in variants.items()]
     return {
         'metric': scoring.metric,
         'lower_is_better': scoring.lower_is_better,
@@ -78,9 +80,9 @@ def compare(
         'baseline': scoring.baseline,
         'best': choice['best'],
         'choice': dict(choice),
-        'variants': [_entry(variant, scores[name], scores, scoring.baseline) for name, variant in variants.items()],
+        'variants': entries,
         'runs': [_run_entry(outcome, scoring) for outcome in (*others, *outcomes)],
-        'notes': _notes([*others, *outcomes], choice, scoring),
+        'notes': [*_notes([*others, *outcomes], choice, scoring), *_doubt(entries, choice['best'])],
     }
 
 
@@ -113,6 +115,8 @@ def _run_entry(outcome: Outcome, scoring: Scoring) -> dict[str, Any]:
 
 def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scoring) -> list[str]:
     notes = [f'{o.run} failed: {o.error}' for o in outcomes if o.error]
+    if notes:
+        notes.append('Means are over the runs that did not fail, differences over the seeds that both variants have.')
     diverged = [str(o.run) for o in outcomes if o.record and not math.isfinite(scoring.reported(o))]
     if diverged:
         notes.append(f'No finite score: {"; ".join(diverged)}. The means are over the other seeds.')
@@ -131,6 +135,14 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
             'out to choose by (--hold-out N in MMPretrain).'
         )
     return notes
+
+
+def _doubt(entries: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
+    """Say so if the lead of the best over the baseline is not shown."""
+    found = [entry['difference'] for entry in entries if entry['name'] == best and entry['difference']]
+    if any(each['low'] is not None and each['low'] <= 0 <= each['high'] for each in found):
+        return [f'That {best} differs from the baseline is not shown: the interval of its difference holds 0.']
+    return []
 
 
 # --- table -----------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def check_settings(cfg: Config, needed: Sequence[str]) -> None:
         for value in look_up(tree, key):
             is_count = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and not (is_count and least <= value <= MAX_SEED):
-                raise OptionError(f'{key} must be a whole number, {least} or more, got {value!r}')
+                raise OptionError(f'{key} must be a whole number from {least} to {MAX_SEED}, got {value!r}')
     for rate in look_up(tree, 'optim_wrapper.optimizer.lr'):
         if isinstance(rate, float) and not math.isfinite(rate):
             raise OptionError(f'optim_wrapper.optimizer.lr must be finite, got {rate}')

@@ -18,15 +18,19 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes((json.dumps(plain, indent=2) + '\n').encode(), path)
 
 
-def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a file that :func:`write_json` wrote; OptionError if it is damaged, or lacks one of ``keys``."""
+def read_json(path: Path, *keys: str, remove: Path | None = None) -> dict[str, Any]:
+    """Read a file that :func:`write_json` wrote; OptionError if it is damaged, or lacks one of ``keys``.
+
+    ``remove`` is what to remove then, by default the file.
+    """
+    advice = f'remove {remove or "it"} to have it made again'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
-        raise OptionError(f'{path} is damaged ({error}): remove it to have it made again') from error
+        raise OptionError(f'{path} is damaged ({error}): {advice}') from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
-        raise OptionError(f'{path} is no record of a run (no {", ".join(missing)}): remove it to have it made again')
+        raise OptionError(f'{path} is no record of a run (no {", ".join(missing)}): {advice}')
     return content
 
 

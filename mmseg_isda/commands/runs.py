@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 # What may change between the start of a run and its end: where it runs, not what it learns.
-NO_PART_OF_A_RUN = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
+NO_PART_OF_A_RUN = ('work_dir', 'resume', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
 STARTED, RESULT, PROTOCOLS, LOG = 'trial.json', 'result.json', 'protocols.json', 'output.log'
 BEGIN = '--- start of a command ---'  # in the log of a run, which may be started again
 SEED = '{seed}'
@@ -72,10 +72,11 @@ def expand_variants(configs: Sequence[str], settings: Sequence[str]) -> list[Var
     """Return every config with every combination of the values in ``KEY=VALUE,VALUE,...``."""
     values = {}
     for word in settings:
-        (key,) = parse_options([word], '--set')
+        key, equals, text = word.partition('=')
+        parse_options([f'{key}{equals}'], '--set')
         if key in values:
             raise OptionError(f'--set {key} is given twice: name all its values in one')
-        values[key] = _split(word.partition('=')[2])
+        values[key] = _split(text)
         _refuse_twins(key, values[key])
     _refuse_twins('config', configs)
     stems = [Path(config).stem for config in configs]
@@ -96,7 +97,7 @@ def _split(text: str) -> list[str]:
     """Return the parts between commas that stand in no bracket."""
     parts, depth = [''], 0
     for letter in text:
-        depth += (letter in '([') - (letter in ')]')
+        depth += (letter in '([{') - (letter in ')]}')
         if letter == ',' and depth == 0:
             parts.append('')
         else:
@@ -115,7 +116,8 @@ def _refuse_twins(key: str, texts: Sequence[str]) -> None:
     for text in texts:
         value = text if key == 'config' else parse_options([f'{key}={text}'], '--set')[key]
         if text == '' or any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in seen):
-            raise OptionError(f'{key} {text} is named twice' if text else f'--set {key}: a value is empty')
+            named = f'config {text}' if key == 'config' else f'--set {key}={text}'
+            raise OptionError(f'{named}: the value is named twice' if text else f'--set {key}: a value is empty')
         seen.append(value)
 
 
@@ -141,18 +143,28 @@ def configure(run: Run) -> Config:
     """Return the config that a run trains from, checked as ``mmseg-isda train`` checks it."""
     parser = ArgumentParser()
     train.add_arguments(parser)
-    return train.configure(parser.parse_args(run.words))[0]
+    try:
+        return train.configure(parser.parse_args(run.words))[0]
+    except OptionError as error:
+        text = str(error)
+        for key in run.variant.settings:
+            text = text.replace(f'--cfg-options {key}:', f'--set {key}:')
+        raise OptionError(text) from None
 
 
-def fingerprint(cfg: Config) -> str:
-    """Return what a run learns from in 16 hexadecimal digits: the config without where and how it runs."""
+def fingerprint(cfg: Config, processes: int = 1) -> str:
+    """Return what a run learns from in 16 hexadecimal digits: the config without where it runs, and the processes."""
     settings = {key: value for key, value in cfg.to_dict().items() if key not in NO_PART_OF_A_RUN}
+    if settings.get('load_from') is None:
+        settings.pop('load_from', None)
+    if processes > 1:  # each has a batch of its own
+        settings['processes'] = processes
     text = json.dumps(settings, sort_keys=True, default=lambda value: getattr(value, '__qualname__', repr(value)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_folder(run: Run) -> None:
-    """Refuse a folder that holds a run of another config, or checkpoints that no sweep has written.
+    """Refuse a folder that holds a run of another config, checkpoints that no sweep has written, or damaged records.
 
     A run that failed before its first checkpoint holds nothing that another one could be mixed up with.
     """
@@ -161,11 +173,13 @@ def check_folder(run: Run) -> None:
         return
     if not started.is_file():
         raise OptionError(f'{run.folder} holds a training that no sweep has started: give another --work-dir')
-    if read_json(started, 'config')['config'] != run.mark:
+    if read_json(started, 'config', remove=run.folder)['config'] != run.mark:
         raise OptionError(
             f'{run.folder} holds a run of another config or other options, which would not compare: give another '
             f'--work-dir, or remove that folder'
         )
+    read_result(run, tested=False)
+    read_protocols(run)
 
 
 def read_result(run: Run, *, tested: bool) -> dict[str, Any] | None:

@@ -109,7 +109,7 @@ def sweep(args: Namespace) -> dict[str, Any]:
     """
     from .preflight import check_output
 
-    _check_numbers(args)
+    _check_arguments(args)
     data, text, picture = (Path(args.work_dir, f'{args.name}.{suffix}') for suffix in ('json', 'md', 'png'))
     for path in (data, text, picture):
         check_output(path, '--work-dir', replace=True)
@@ -140,15 +140,23 @@ def sweep(args: Namespace) -> dict[str, Any]:
 # --- before the first run --------------------------------------------------------------------------------------------
 
 
-def _check_numbers(args: Namespace) -> None:
+def _check_arguments(args: Namespace) -> None:
+    from .preflight import MAX_SEED
+
+    if not args.name or Path(args.name).name != args.name:
+        raise OptionError(f'--name is the name of files in the work dir, without a folder, got {args.name!r}')
+    for option, words in (('--set', args.set), ('--cfg-options', args.cfg_options)):
+        if any(word.startswith('randomness.seed=') for word in words):
+            raise OptionError(f'{option} randomness.seed: name the seeds of the runs by --seeds')
     for option in ('jobs', 'processes', 'last'):
         if getattr(args, option) < 1:
             raise OptionError(f'--{option} must be at least 1, got {getattr(args, option)}')
     for option, seeds in (('seeds', args.seeds), ('choose-on', args.choose_on or [])):
-        twice = [seed for seed in seeds if seeds.count(seed) > 1]
-        if twice or min(seeds, default=0) < 0:
-            problem = f'{twice[0]} is named twice' if twice else f'a seed is 0 or more, got {min(seeds)}'
-            raise OptionError(f'--{option}: {problem}')
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise OptionError(f'--{option}: a seed is a whole number from 0 to {MAX_SEED}, got {seed}')
+            if seeds.count(seed) > 1:
+                raise OptionError(f'--{option}: {seed} is named twice')
     shared = sorted({*args.seeds} & {*(args.choose_on or [])})
     if shared:
         raise OptionError(f'--choose-on and --seeds must be disjoint, both have {", ".join(map(str, shared))}')
@@ -164,9 +172,11 @@ def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) ->
         for variant in variants:
             planned.append(runs.plan_run(variant, seed, Path(args.work_dir), common, args.cfg_options))
             configs.append(runs.configure(planned[-1]))
-            planned[-1] = replace(planned[-1], mark=runs.fingerprint(configs[-1]))
+            planned[-1] = replace(planned[-1], mark=runs.fingerprint(configs[-1], args.processes))
             runs.check_folder(planned[-1])
             _check_validation(configs[-1], args)
+            _check_losses(configs[-1], variant)
+    _check_toolkits(configs)
     twins = {planned[i].mark: planned[i].variant.name for i in reversed(range(len(variants)))}
     for single in planned[: len(variants)]:
         if twins[single.mark] != single.variant.name:
@@ -186,6 +196,25 @@ def _check_validation(cfg: Config, args: Namespace) -> None:
     if args.last > planned:
         there = f'there will be {planned} (one every {interval} of {total})'
         raise OptionError(f'the score is to be the mean of the last {args.last} validations, but {there}')
+
+
+def _check_losses(cfg: Config, variant: Variant) -> None:
+    """Make the losses of this package, so that a mistake in one shows before any other variant is trained."""
+    from .loading import tapped_losses
+
+    for loss, node in tapped_losses(cfg):
+        try:
+            loss(**{key: value for key, value in node.items() if key not in ('type', '_scope_')})
+        except (TypeError, ValueError, UserError) as error:
+            raise OptionError(f'{variant.name}: {error}') from error
+
+
+def _check_toolkits(configs: Sequence[Config]) -> None:
+    from ..toolkits import toolkit_of
+
+    titles = sorted({toolkit_of(cfg).title for cfg in configs})
+    if len(titles) > 1:
+        raise OptionError(f'configs of {" and ".join(titles)} do not compare: name those of one toolkit')
 
 
 def _scoring(args: Namespace, cfg: Config, baseline: str) -> Scoring:

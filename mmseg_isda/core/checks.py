@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -55,6 +56,15 @@ def check_smoothing(label_smoothing: float) -> None:
     """Raise ValueError if ``label_smoothing`` is not in [0, 1)."""
     if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
         raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing!r}')
+
+
+def check_focal(alpha: float, gamma: float) -> None:
+    """Raise ValueError if ``alpha`` or ``gamma`` of a focal loss is out of range."""
+    if not isinstance(alpha, Real) or not 0 < alpha < math.inf:
+        raise ValueError(f'alpha must be a number above 0, got {alpha!r}')
+    # Below 1 the derivative is infinite at p = 1.
+    if not isinstance(gamma, Real) or not (gamma == 0 or 1 <= gamma < math.inf):
+        raise ValueError(f'gamma must be 0, or a number from 1, got {gamma!r}')
 
 
 def check_loss(*, augment_at: str, reduction: str, avg_factor: object = None, label_smoothing: float = 0.0) -> None:

@@ -8,6 +8,8 @@ from mmseg.models.losses.utils import weight_reduce_loss
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..core.checks import check_focal
+
 
 @MODELS.register_module()
 class SoftmaxFocalLoss(nn.Module):
@@ -39,9 +41,7 @@ class SoftmaxFocalLoss(nn.Module):
         loss_name: str = 'loss_focal',
     ) -> None:
         super().__init__()
-        if not alpha > 0 or not (gamma == 0 or gamma >= 1):
-            # Below 1 the derivative is infinite at p = 1.
-            raise ValueError(f'alpha must be above 0 and gamma 0, or 1 or more, got alpha={alpha}, gamma={gamma}')
+        check_focal(alpha, gamma)
         if use_sigmoid:
             raise ValueError('use_sigmoid=True asks for a sigmoid a class: use FocalLoss of MMSegmentation for that')
         self.alpha, self.gamma, self.loss_weight, self.loss_name = alpha, gamma, loss_weight, loss_name
@@ -68,7 +68,10 @@ class SoftmaxFocalLoss(nn.Module):
 
         Raises:
             IndexError: if a label is out of range (on the CPU).
+            ValueError: if there is one channel alone.
         """
+        if cls_score.shape[1] < 2:
+            raise ValueError(f'a softmax needs two output channels for two classes, got {tuple(cls_score.shape)}')
         loss = F.cross_entropy(cls_score, label.long(), reduction='none', ignore_index=ignore_index)
         loss = self.alpha * (-torch.expm1(-loss)) ** self.gamma * loss
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction_override or 'mean', avg_factor)

@@ -88,8 +88,10 @@ def test_the_best_setting_is_that_of_the_seeds_which_all_have():
 
 def test_the_interval_is_students():
     done = _scores(**{'gamma=1.0': [81.0, 84.5, 81.5]})
-    difference = paired(done, 'choose', 5, dict(gamma=1.0), range(3))
+    difference = paired(done, 'choose', 5, dict(gamma=1.0), range(3), {})
     assert difference.tolist() == [1.0, 2.5, 0.5]
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    *_, row = rows(done, 'choose', 5, [{}, dict(gamma=1.0)], range(3))
+    *_, row = rows(done, 'choose', 5, [{}, dict(gamma=1.0)], range(3), {})
     assert name_of(dict(gamma=1.0)) in row and f'+1.33 [{expected.low:+.2f}, {expected.high:+.2f}]' in row
+    *_, first, _ = rows(done, 'choose', 5, [{}, dict(gamma=1.0)], range(3), dict(gamma=1.0))
+    assert f'-1.33 [{-expected.high:+.2f}, {-expected.low:+.2f}]' in first

@@ -289,7 +289,7 @@ def test_a_network_trains_with_each(name, tmp_path):
     ('build', 'message'),
     [
         (lambda: LqLoss(q=0), r'q must lie in \(0, 1\], got 0'),
-        (lambda: SoftmaxFocalLoss(gamma=0.5), 'alpha must be above 0 and gamma 0, or 1 or more'),
+        (lambda: SoftmaxFocalLoss(gamma=0.5), 'gamma must be 0, or a number from 1, got 0.5'),
         (lambda: DisturbLabelLoss(noise_rate=2), r'noise_rate must lie in \[0, 1\], got 2'),
         (lambda: DistributionNetClsHead(4, 6, num_samples=0), 'num_samples must be at least 1, .* got 0'),
         (lambda: GeneratedImagesPreprocessor('a.pt', share=2), r'share must lie in \[0, 1\], got 2'),

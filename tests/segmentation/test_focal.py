@@ -39,8 +39,16 @@ def test_gradient_is_finite_where_a_pixel_is_certain():
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('options', [dict(gamma=0.5), dict(gamma=-1), dict(alpha=0), dict(use_sigmoid=True)])
+@pytest.mark.parametrize(
+    'options', [dict(gamma=0.5), dict(gamma='1'), dict(gamma=float('inf')), dict(alpha=0), dict(use_sigmoid=True)]
+)
 def test_what_the_focal_loss_refuses(options):
     """Guards settings that train to NaN, or another loss than the config asks for, in silence."""
     with pytest.raises(ValueError, match=next(iter(options))):
         SoftmaxFocalLoss(**options)
+
+
+def test_a_single_channel_is_refused():
+    """Its softmax is 1 whatever the network says, so the loss was 0."""
+    with pytest.raises(ValueError, match='two output channels'):
+        SoftmaxFocalLoss()(LOGITS[:, :1], LABELS)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ...core.checks import REDUCTIONS, check_choice
+from ...core.checks import REDUCTIONS, check_choice, check_focal
 from .base import check_hard_labels, reduced
 
 
@@ -102,9 +102,7 @@ class SoftmaxFocalLoss(LabelLoss):
 
     def __init__(self, alpha: float = 0.5, gamma: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not alpha > 0 or not (gamma == 0 or gamma >= 1):
-            # Below 1 the derivative is infinite at p = 1.
-            raise ValueError(f'alpha must be above 0 and gamma 0, or 1 or more, got alpha={alpha}, gamma={gamma}')
+        check_focal(alpha, gamma)
         self.alpha, self.gamma = alpha, gamma
 
     def losses(self, cls_score: Tensor, label: Tensor) -> Tensor:
