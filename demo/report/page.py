@@ -31,8 +31,10 @@ LOSS_REMARK = (
 # What is logged, its title and what it is; the score of the validation comes second.
 CURVES = (
     ('loss', 'Training loss', 'Sum over the heads.'),
+    ('acc_seg', 'Training accuracy', 'Labeled pixels of the batch that are right, per cent.'),
     ('isda_lambda', 'Strength of ISDA, \u03bb', 'How far features are augmented along the covariance of their class.'),
     ('isda_shift', 'Size of the augmentation', 'Mean of what ISDA adds to the logits of the wrong classes.'),
+    ('isda_margin', 'Margin', "Mean of the label's plain logit less the largest other one."),
 )
 FACTS = {
     'Iterations': 'train_cfg.max_iters',
@@ -110,7 +112,7 @@ def paired(scores: Mapping[int, float], baseline: Mapping[int, float]) -> dict[i
 
 
 def curves(record: Record, styles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the charts of loss, validation score, lambda and size of the augmentation; those that were logged."""
+    """Return the charts of loss, validation score and the rest of CURVES; those that were logged."""
     metric = record.comparison['metric']
     loss, *rest = CURVES
     charts = []
@@ -189,7 +191,9 @@ def _class_row(record: Record, index: int, name: str, color: Sequence[int]) -> d
     )
     own = [{seed: math.nan if value is None else value for seed, value in scores.items()} for scores in (first, second)]
     means = [statistics.fmean(scores.values()) if scores else math.nan for scores in own]
-    return {'name': name, 'color': color, 'means': means, 'difference': paired_difference(own[1], own[0])}
+    found = paired_difference(own[1], own[0])
+    is_shown = found is not None and found.low is not None and not found.low <= 0 <= found.high
+    return {'name': name, 'color': color, 'means': means, 'difference': found, 'is_shown': is_shown}
 
 
 def read_maps(record: Record, entry: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -84,6 +84,7 @@ def make_scalars(isda=False):
     found = {'loss': [(s, 3 - s / 100) for s in steps], 'mIoU': [(50, 30.0), (100, 41.0)]}
     if isda:
         found |= {'decode_head.isda_lambda': [(s, s / 100) for s in steps]}
+        found |= {'decode_head.isda_margin': [(s, 6 - s / 100) for s in steps]}
         found |= {'decode_head.isda_shift': [(s, s / 50) for s in steps], 'aux.isda_shift': [(s, 99.0) for s in steps]}
     return found
 
@@ -134,7 +135,7 @@ def test_page_is_well_formed_and_asks_for_nothing_outside(html):
     """A page that links a style sheet, font or picture is broken offline and tells others that it is read."""
     page = Page(html)
     loaded = [value for _, key, value in page.attributes if key in ('src', 'srcset', 'data', 'poster', 'action')]
-    assert len(loaded) == 1 + 4 + 5, 'differences, curves, panels of a scene'
+    assert len(loaded) == 1 + 5 + 5, 'differences, curves, panels of a scene'
     assert all(re.match(r'data:image/(png|jpeg|svg\+xml);base64,', value) for value in loaded)
     assert not {'script', 'link', 'iframe', 'object', 'base'} & set(page.tags)
     assert not [key for _, key, _ in page.attributes if key in ('href', 'xlink:href') or key.startswith('on')]
