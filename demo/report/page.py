@@ -191,9 +191,7 @@ def _class_row(record: Record, index: int, name: str, color: Sequence[int]) -> d
     )
     own = [{seed: math.nan if value is None else value for seed, value in scores.items()} for scores in (first, second)]
     means = [statistics.fmean(scores.values()) if scores else math.nan for scores in own]
-    found = paired_difference(own[1], own[0])
-    is_shown = found is not None and found.low is not None and not found.low <= 0 <= found.high
-    return {'name': name, 'color': color, 'means': means, 'difference': found, 'is_shown': is_shown}
+    return {'name': name, 'color': color, 'means': means, 'difference': paired_difference(own[1], own[0])}
 
 
 def read_maps(record: Record, entry: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:

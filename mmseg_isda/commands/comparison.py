@@ -10,7 +10,7 @@ from typing import Any
 
 from .arguments import parse_options
 from .runs import Outcome, Variant, score_of
-from .statistics import best_of, paired_difference, summarize
+from .statistics import Difference, best_of, paired_difference, summarize
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
 
 def _doubt(entries: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
     """Say so if the lead of the best over the baseline is not shown."""
-    found = [entry['difference'] for entry in entries if entry['name'] == best and entry['difference']]
-    if any(each['low'] is not None and each['low'] <= 0 <= each['high'] for each in found):
-        return [f'That {best} differs from the baseline is not shown: the interval of its difference holds 0.']
-    return []
+    found = [Difference(**entry['difference']) for entry in entries if entry['name'] == best and entry['difference']]
+    if all(difference.is_shown for difference in found):
+        return []
+    return [f'That {best} differs from the baseline is not shown: no interval excludes 0.']
 
 
 # --- table -----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ class Difference:
     high: float | None
     pairs: int
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is an interval, and zero lies outside."""
+        return self.low is not None and not self.low <= 0 <= self.high
+
 
 def summarize(scores: Sequence[float]) -> Summary:
     """Return mean and spread of scores; one that is not finite makes both NaN."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from mmseg_isda.commands.statistics import best_of, paired_difference, summarize
+from mmseg_isda.commands.statistics import Difference, best_of, paired_difference, summarize
 
 
 def test_the_interval_is_that_of_a_paired_t_test():
@@ -44,3 +44,12 @@ def test_a_variant_with_a_run_that_diverged_is_never_the_best():
     means = {'a': 1.0, 'b': 3.0, 'c': math.nan, 'd': 3.0}
     assert best_of(means) == 'b' and best_of(means, lower_is_better=True) == 'a'
     assert best_of({'a': math.nan}) is None
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'shown'), [(0.1, 2.0, True), (-2.0, -0.1, True), (-0.1, 2.0, False), (0.0, 2.0, False)]
+)
+def test_a_difference_is_shown_where_its_interval_excludes_zero(low, high, shown):
+    """Guards leads that are claimed from an interval that holds zero, and from a single pair."""
+    assert Difference((low + high) / 2, 1.0, low, high, 5).is_shown is shown
+    assert not Difference(1.0, None, None, None, 1).is_shown

@@ -150,6 +150,8 @@ def test_what_a_reader_must_know_is_said(sweep, tmp_path):
     three, pair = ['--set', 'lambda_0=.5,2,4'], ['--set', 'lambda_0=.5,2']
     _, result, text = sweep(*three, '--seeds', '0', '1')
     assert result['best'] and 'flattered' in text and 'has seen them' not in text
+    (lead,) = (entry['difference'] for entry in result['variants'] if entry['name'] == result['best'])
+    assert ('is not shown' in text) == (lead is not None and lead['low'] <= 0 <= lead['high'])
     same = write_config(tmp_path / 'same.py', test_dataloader=loader(5, 100))
     elsewhere = ['--work-dir', str(tmp_path / 'elsewhere'), '--seeds', '0', '1']
     assert 'has seen them' in sweep(*three, *elsewhere, of=(same,))[2]
