@@ -328,7 +328,7 @@ def _slots(jobs: int, processes: int) -> queue.Queue:
 
 def _time_left(outcomes: Mapping[Path, Outcome], planned: Sequence[Run], args: Namespace) -> str:
     seconds = [outcome.record['seconds'] for outcome in outcomes.values() if outcome.record]
-    left = len(planned) - len(outcomes)
+    left = sum(run.folder not in outcomes and runs.read_result(run, tested=args.test) is None for run in planned)
     if not seconds or not left:
         return ''
     hours, minutes = divmod(math.ceil(statistics.fmean(seconds) * left / min(args.jobs, left) / 60), 60)

@@ -168,11 +168,12 @@ def test_the_search_is_a_sweep_of_lambda_0(sweep):
 
 
 def test_what_is_over_is_not_repeated_and_values_can_be_added(sweep):
+    """Guards the time left, too, which counted runs that were over."""
     _, first, _ = sweep('--set', 'lambda_0=.5,2')
     InProcess.commands.clear()
-    _, second, _ = sweep('--set', 'lambda_0=2,0,.5')
+    _, second, text = sweep('--set', 'lambda_0=0,2,.5')
     assert ['lambda_0=0' in words for words in InProcess.commands] == [True]
-    assert scores(first).items() <= scores(second).items()
+    assert scores(first).items() <= scores(second).items() and 'min left' not in text
 
 
 @pytest.mark.parametrize('iteration', [4, 6])
