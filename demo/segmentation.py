@@ -20,8 +20,8 @@ COMPARISON = Comparison(
     length=('train_cfg.max_iters', 'step'),
     pictures=4,
     title='PSPNet with cross entropy and with ISDA, few sheets of handwritten digits',
-    note='A small network, trained from random weights on four sheets. What holds here need not hold for networks that '
-    'do not fit their training images, or for pretrained ones.',
+    note='A small network, trained from random weights on four sheets. What holds here need not hold with another '
+    'weight decay (docs/evidence.md), for networks that do not fit their training images, or for pretrained ones.',
 )
 
 
