@@ -53,7 +53,7 @@ test_evaluator = val_evaluator
 model = dict(data_preprocessor=dict(size=crop_size), decode_head=dict(num_classes=10))
 
 # The best weight decay for cross entropy of 0.0005, 0.002, 0.005 and 0.01; with 0.02 one training of four failed. 0.015
-# was tried later: better for both losses, and no difference between them is shown there (docs/evidence.md).
+# is better for both losses, but no difference between them is shown there (docs/evidence.md).
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=0.01))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=30, by_epoch=False),
