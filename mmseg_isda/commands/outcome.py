@@ -64,12 +64,22 @@ def run_command(main: Callable[[], Any]) -> int:
     return status or 0
 
 
+def is_interruption(error: BaseException | None) -> bool:
+    """Return whether an error is an interruption from the keyboard, or what a library made of one.
+
+    MMEngine formats the config for every checkpoint, and raises whatever ends that again as a SyntaxError.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 def explain(error: BaseException) -> UserError | None:
     """Return the mistake of the user that an error stands for, with a message of one line; ``None`` for a bug.
 
     Mistakes are this package's own errors, and whatever ends the building of an object that a config describes.
     """
-    if isinstance(error, KeyboardInterrupt):
+    if is_interruption(error) and not isinstance(error, UserError):
         return InterruptionError('interrupted')
     inner = error.__context__
     if isinstance(error, TypeError) and isinstance(inner, TypeError) and str(error).startswith(str(inner)):

@@ -18,6 +18,7 @@ from ..config_tree import iter_dicts, type_name
 from ..errors import CheckpointError, ExistingPathError, InterruptionError, OptionError
 from ..files import check_file, is_remote, read_class_weight, remove_leftovers
 from ..toolkits import find_hint
+from .outcome import is_interruption
 from .preflight import check_folder
 
 try:
@@ -189,7 +190,9 @@ def saying_where_to_resume(cfg: Config) -> Iterator[None]:
     """Turn an interruption from the keyboard into one line that says how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if not is_interruption(error):
+            raise
         saved, _ = find_saved(cfg)
         how = f'--resume goes on from {saved[0]}' if saved else 'no checkpoint was written yet'
         raise InterruptionError(f'interrupted; {how}') from None

@@ -25,9 +25,18 @@ def test_what_a_command_returns_is_its_status():
     assert run_command(lambda: None) == 0 and run_command(lambda: 1) == 1
 
 
-@pytest.mark.parametrize('error', [KeyboardInterrupt(), InterruptionError('interrupted')])
+def renamed(error: BaseException) -> Exception:
+    """Return what a bare ``except`` of the host makes of an error."""
+    other = SyntaxError('Failed to format the config file')
+    other.__context__ = error
+    return other
+
+
+@pytest.mark.parametrize(
+    'error', [KeyboardInterrupt(), InterruptionError('interrupted'), renamed(KeyboardInterrupt())], ids=repr
+)
 def test_an_interruption_is_one_line(error, capsys):
-    """It printed 39."""
+    """It printed 39, and pages where the host had made another error of it."""
     assert run_command(lambda: fail(error)) == 130
     assert capsys.readouterr().err == 'error: interrupted\n'
 
@@ -36,6 +45,8 @@ def test_bugs_keep_their_traceback(monkeypatch):
     """A line without it would hide where they are."""
     with pytest.raises(ValueError, match='a bug'):
         run_command(lambda: fail(ValueError('a bug')))
+    with pytest.raises(SyntaxError):
+        run_command(lambda: fail(renamed(ValueError('a bug'))))
     monkeypatch.setenv('MMSEG_ISDA_TRACEBACK', '1')
     with pytest.raises(OptionError):
         run_command(lambda: fail(OptionError('asked for')))

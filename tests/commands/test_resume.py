@@ -179,9 +179,21 @@ def test_what_cannot_be_read_is_refused_before_the_start(cfg, tmp_path):
     assert set_resume(cfg, None) == []
 
 
-def test_interruption_says_where_to_resume(cfg, tmp_path):
+def test_interruption_says_where_to_resume(cfg, tmp_path, monkeypatch):
     with pytest.raises(InterruptionError, match=r'--resume goes on from .*iter_4\.pth'), saying_where_to_resume(cfg):
         raise KeyboardInterrupt
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    # Every other interruption of a run with frequent checkpoints came here, and ended in pages of SyntaxError.
+    for module_name in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):  # by the version of MMEngine
+        monkeypatch.setattr(f'{module_name}.FormatCode', interrupted, raising=False)
+    with pytest.raises(InterruptionError, match='--resume goes on'), saying_where_to_resume(cfg):
+        Config({'a': 1}).pretty_text  # noqa: B018
+    monkeypatch.undo()
+    with pytest.raises(SyntaxError, match='a bug'), saying_where_to_resume(cfg):
+        raise SyntaxError('a bug')
     cfg.work_dir = str(tmp_path / 'new')
     with pytest.raises(InterruptionError, match='no checkpoint was written'), saying_where_to_resume(cfg):
         raise KeyboardInterrupt
