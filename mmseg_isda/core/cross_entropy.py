@@ -112,11 +112,15 @@ def _shifted(logits, labels, shift, ignore_index, augment_at, feature_size, alig
 def default_avg_factor(
     labels: Tensor, class_weight: Tensor | None, ignore_index: int, avg_non_ignore: bool
 ) -> int | Tensor:
-    """What a mean divides by: the pixels, or the sum of their class weights; the rule of MMSegmentation."""
+    """What a mean divides by: the pixels, or the sum of their class weights; the rule of MMSegmentation.
+
+    Infinite where every label has weight 0, so that the mean is 0 there: label smoothing gives such pixels a loss too.
+    """
     if class_weight is not None:
         ignored = labels == ignore_index
         weights = class_weight[labels.masked_fill(ignored, 0)]
-        return weights.masked_fill(ignored, 0).sum()
+        total = weights.masked_fill(ignored, 0).sum()
+        return total.masked_fill(total == 0, torch.inf)
     return (labels != ignore_index).sum() if avg_non_ignore else labels.numel()
 
 

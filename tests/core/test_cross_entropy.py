@@ -1,10 +1,11 @@
 import itertools
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_isda.core import isda_cross_entropy, logit_shift, mean_shift
+from mmseg_isda.core import fused_cross_entropy, isda_cross_entropy, logit_shift, mean_shift
 from mmseg_isda.core.cross_entropy import mean_margin
 from tests.core.test_shift import KINDS, covariance_of
 from tests.reference import as_matrices, eq7_map, reduced
@@ -182,6 +183,17 @@ def test_label_smoothing_is_that_of_pytorch_on_shifted_logits(scene, weighted, a
         added = upsampled(rows[small.clamp(max=CLASSES)].movedim(-1, 1), labels, False)
     expected = F.cross_entropy(logits + added, labels, class_weight, ignore_index=255, label_smoothing=0.3)
     torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize('loss', [isda_cross_entropy, partial(fused_cross_entropy, align_corners=False)])
+def test_labels_of_weight_0_alone_have_no_loss(loss):
+    """With label smoothing it was 1e8: their uniform part has weight, and was divided by next to nothing."""
+    logits = torch.randn(2, 4, 3, 3, requires_grad=True)
+    labels, class_weight = torch.zeros(2, 3, 3, dtype=torch.long), torch.tensor([0.0, 1, 1, 1])
+    labels[0, 0, 0] = 255
+    value = loss(logits, labels, None, class_weight=class_weight, ignore_index=255, label_smoothing=0.1)
+    value.backward()
+    assert value == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_mean_margin_is_the_mean_over_labeled_pixels_of_the_plain_logits():
