@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from ..config_tree import iter_datasets
+from ..config_tree import iter_dicts
 from ..errors import OptionError
 
 
@@ -19,11 +19,13 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
     if not cfg.get('val_dataloader'):
         raise OptionError('the config has no val_dataloader, so there is no pipeline to validate with')
     whole = cfg.train_dataloader.dataset
-    _, validated = next(iter_datasets(cfg.val_dataloader.dataset))
+    pipelines = (node.get('pipeline') for _, node in iter_dicts(cfg.val_dataloader.dataset))  # a wrapper may have it
+    pipeline = next(filter(None, pipelines), None)
+    if pipeline is None:
+        raise OptionError('--hold-out: val_dataloader.dataset has no pipeline to validate the images kept back with')
     if whole.get('type') == 'SemiSupervisedDataset':  # Labels are what is to be held out there.
         whole.update(hold_out=num_val, hold_out_seed=seed)
         split = {key: value for key, value in whole.items() if key not in ('type', 'sup_pipeline', 'unsup_pipeline')}
-        pipeline = cfg.val_dataloader.dataset.get('pipeline') or validated.get('pipeline')
         held_out = ConfigDict(split, type='LabelSplitDataset', part='held_out', pipeline=pipeline)
         cfg.val_dataloader = ConfigDict(cfg.val_dataloader, dataset=held_out)
         return
@@ -32,7 +34,7 @@ def use_hold_out(cfg: Config, num_val: int = 5000, seed: int = 0) -> None:
             f'train_dataloader.dataset is a {whole.get("type")} without a pipeline of its own: name the data set itself'
         )
     common = dict(type='SubsetDataset', num_images=num_val, seed=seed)
-    held_out = ConfigDict(whole.copy(), pipeline=validated.get('pipeline'))
+    held_out = ConfigDict(whole.copy(), pipeline=pipeline)
     # New loaders, as configs like to say test_dataloader = val_dataloader.
     cfg.val_dataloader = ConfigDict(cfg.val_dataloader, dataset=ConfigDict(common, part='chosen', dataset=held_out))
     cfg.train_dataloader = ConfigDict(cfg.train_dataloader, dataset=ConfigDict(common, part='rest', dataset=whole))

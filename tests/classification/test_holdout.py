@@ -28,10 +28,22 @@ def test_a_config_is_changed_to_hold_images_out():
     assert cfg.test_dataloader.dataset.type == 'ListOfImages' and cfg.val_dataloader.batch_size == 2
 
 
+def test_the_pipeline_may_be_that_of_a_wrapper():
+    """Guards a validation without any, which failed after the first epoch, of sets that a seed draws."""
+    cfg = config()
+    cfg.val_dataloader.dataset = dict(type='SubsetDataset', pipeline=['test'], dataset=dict(type='ListOfImages'))
+    use_hold_out(cfg, 30)
+    assert cfg.val_dataloader.dataset.dataset.pipeline == ['test']
+
+
 def test_configs_that_cannot_hold_out_are_refused():
     cfg = config()
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=dict(type='ListOfImages'))
     with pytest.raises(OptionError, match='is a RepeatDataset without a pipeline'):
+        use_hold_out(cfg)
+    cfg = config()
+    cfg.val_dataloader.dataset.pipeline = None
+    with pytest.raises(OptionError, match='has no pipeline to validate'):
         use_hold_out(cfg)
     cfg.val_dataloader = None
     with pytest.raises(OptionError, match='no val_dataloader'):
