@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -323,7 +324,9 @@ def test_train_py_killed_twice_goes_on(tmp_path):
 
     def start(*more: str) -> subprocess.Popen:
         pipe = subprocess.PIPE
-        return subprocess.Popen([*words, *more], cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True)
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a suite that a shell runs by `&` ignores it
+        options = dict(cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed)
+        return subprocess.Popen([*words, *more], **options)
 
     def newest() -> int:
         return max((int(path.stem[5:]) for path in (tmp_path / 'work').glob('iter_*.pth')), default=0)
