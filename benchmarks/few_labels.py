@@ -184,6 +184,8 @@ def main() -> None:
     seeds = range(args.seeds or (6 if args.stage == 'choose' else 24))
     settings, against = [setting for family in families.values() for setting in family], {}
     if args.stage == 'report':
+        if not path.is_file():
+            parser.error(f'--folder: {path} does not exist: run the stage "choose" first')
         chosen = json.loads(path.read_text())
         picked = {name: best(chosen, args.chosen_at or args.labels, family) for name, family in families.items()}
         settings, against = list(picked.values()), picked[args.against]

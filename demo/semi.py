@@ -96,14 +96,14 @@ def execute(planned: Mapping[tuple, runs.Run], jobs: int) -> list[str]:
 def _train(run: runs.Run) -> tuple[runs.Run, str | None]:
     """Train in this process, whose output goes to the log of the run."""
     torch.set_num_threads(1)
-    write_json(run.folder / runs.STARTED, {'config': run.mark, 'words': run.words})
+    run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / runs.LOG).open('a') as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
         parser = argparse.ArgumentParser()
         train.add_arguments(parser)
-        words = [*run.words, '--record', str(run.folder / runs.RESULT), '--metric', METRIC]
+        _, *words = runs.training(run, test=False, metric=METRIC)
         try:
             train.run(parser.parse_args(words))
         except Exception as error:

@@ -43,13 +43,14 @@ def choose(outcomes: Sequence[Outcome], scoring: Scoring, *, separate: bool) -> 
     """Choose the variant with the best mean validation score.
 
     A variant with a run that failed or diverged is not chosen, and nobody is where there is a single seed, or where
-    failures leave a single variant. ``separate`` says that the seeds are not those of the report; the baseline is then
-    no candidate. The result is the entry ``choice`` of the JSON file.
+    failures leave a single variant; one whose only rivals diverged has won. ``separate`` says that the seeds are not
+    those of the report; the baseline is then no candidate. The result is the entry ``choice`` of the JSON file.
     """
     seeds = sorted({outcome.run.seed for outcome in outcomes})
     scores: dict[str, list[float]] = {}
     for outcome in outcomes:
-        scores.setdefault(outcome.run.variant.name, []).append(scoring.validation(outcome))
+        score = math.nan if outcome.diverged else scoring.validation(outcome)
+        scores.setdefault(outcome.run.variant.name, []).append(score)
     means = {name: summarize(values).mean for name, values in scores.items()}
     candidates = {name: mean for name, mean in means.items() if not (separate and name == scoring.baseline)}
     rivals = means.keys() - {outcome.run.variant.name for outcome in outcomes if outcome.error}
@@ -82,7 +83,7 @@ def compare(
         'choice': dict(choice),
         'variants': entries,
         'runs': [_run_entry(outcome, scoring) for outcome in (*others, *outcomes)],
-        'notes': [*_notes([*others, *outcomes], choice, scoring), *_doubt(entries, choice['best'])],
+        'notes': [*_notes([*others, *outcomes], choice, scoring), *_doubt(entries, choice, scoring)],
     }
 
 
@@ -120,6 +121,9 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
     diverged = [str(o.run) for o in outcomes if o.record and not math.isfinite(scoring.reported(o))]
     if diverged:
         notes.append(f'No finite score: {"; ".join(diverged)}. The means are over the other seeds.')
+    diverged = [str(o.run) for o in outcomes if o.diverged and math.isfinite(scoring.reported(o))]
+    if diverged:
+        notes.append(f'Diverged, the last training loss being no finite number: {"; ".join(diverged)}.')
     if len(choice['means']) > 1 and len(choice['seeds']) == 1:
         notes.append('One seed says nothing about the spread between runs, so no variant is called the best.')
     if len(choice['means']) <= 2:  # a pair leaves nothing to choose
@@ -137,12 +141,17 @@ def _notes(outcomes: Sequence[Outcome], choice: Mapping[str, Any], scoring: Scor
     return notes
 
 
-def _doubt(entries: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
-    """Say so if the lead of the best over the baseline is not shown."""
-    found = [Difference(**entry['difference']) for entry in entries if entry['name'] == best and entry['difference']]
-    if all(difference.is_shown for difference in found):
+def _doubt(entries: Sequence[Mapping[str, Any]], choice: Mapping[str, Any], scoring: Scoring) -> list[str]:
+    """Say so if the lead of the best over the baseline, or of the baseline over the others, is not shown."""
+    best, baseline, means = choice['best'], scoring.baseline, choice['means']
+    if best is None:
         return []
-    return [f'That {best} differs from the baseline is not shown: no interval excludes 0.']
+    rivals = [entry for entry in entries if entry['difference'] and best in (entry['name'], baseline)]
+    equal = [entry['name'] for entry in rivals if not Difference(**entry['difference']).is_shown]
+    notes = [f'Not shown to differ from the baseline, as 0 lies in the interval: {"; ".join(equal)}.'] if equal else []
+    if best_of({best: means[best], baseline: means[baseline]}, lower_is_better=scoring.lower_is_better) != best:
+        notes.append(f'Where {best} was chosen, the baseline scored better than it.')
+    return notes
 
 
 # --- table -----------------------------------------------------------------------------------------------------------
@@ -151,12 +160,13 @@ def _doubt(entries: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
 def table(comparison: Mapping[str, Any]) -> str:
     """Return the comparison as an aligned Markdown table, with the choice and the notes below it."""
     metric, choice = comparison['metric'], comparison['choice']
+    title_of_best = ' (chosen)' if choice['independent'] else ' (best)'
     parts = comparison.get('protocols') or {comparison['scored_on']: comparison['variants']}
     lines = []
     for title, entries in parts.items():
         rows = [['variant', f'{metric} ({title})', 'std', 'runs', 'difference', '95 % interval', 'pairs']]
         for entry in entries:
-            mark = ' (best)' if entry['name'] == comparison['best'] else ''
+            mark = title_of_best if entry['name'] == comparison['best'] else ''
             mark += ' (baseline)' if entry['name'] == comparison['baseline'] else ''
             cells = [entry['name'] + mark, _number(entry['mean']), _number(entry['std']), str(entry['runs'])]
             rows.append([*cells, *_difference_cells(entry['difference'])])

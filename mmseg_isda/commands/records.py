@@ -1,4 +1,4 @@
-"""JSON files that commands hand to one another."""
+"""JSON files that commands hand to one another, and what a folder says of the run in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+
+STARTED, RESULT = 'trial.json', 'result.json'
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -40,3 +42,31 @@ def is_record(path: Path) -> bool:
         return path.is_file() and bool(read_json(path, 'validations'))
     except OptionError:
         return False
+
+
+def check_trial(folder: Path, mark: str) -> None:
+    """Refuse a folder that holds a run of another config, or checkpoints that no sweep has written.
+
+    ``mark`` is what tells configs apart. A run that failed before its first checkpoint holds nothing that another one
+    could be mixed up with.
+    """
+    started = folder / STARTED
+    if not any(folder.glob('*.pth')) and not (folder / RESULT).is_file():
+        return
+    if not started.is_file():
+        raise OptionError(f'{folder} holds a training that no sweep has started: give another --work-dir')
+    if read_json(started, 'config', remove=folder)['config'] != mark:
+        raise OptionError(
+            f'{folder} holds a run of another config or other options, which would not compare: give another '
+            f'--work-dir, or remove that folder'
+        )
+
+
+def begin_trial(folder: Path, mark: str) -> None:
+    """Write the mark of a run into its folder, which is locked: its checkpoints and its record are those of ``mark``.
+
+    Raises:
+        OptionError: as :func:`check_trial`; another run may have ended here since a sweep looked.
+    """
+    check_trial(folder, mark)
+    write_json(folder / STARTED, {'config': mark})

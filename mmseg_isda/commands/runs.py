@@ -14,20 +14,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from signal import SIGKILL
 from subprocess import DEVNULL, STDOUT, Popen
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
 from . import train
 from .arguments import CONFIG_SUFFIXES, parse_options
-from .records import read_json, write_json
+from .records import RESULT, check_trial, read_json
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 # What may change between the start of a run and its end: where it runs, not what it learns.
 NO_PART_OF_A_RUN = ('work_dir', 'resume', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'log_level')
-STARTED, RESULT, PROTOCOLS, LOG = 'trial.json', 'result.json', 'protocols.json', 'output.log'
+PROTOCOLS, LOG = 'protocols.json', 'output.log'
 BEGIN = '--- start of a command ---'  # in the log of a run, which may be started again
 SEED = '{seed}'
 PACKAGE = Path(__file__).parents[1]
@@ -63,6 +64,11 @@ class Outcome:
     run: Run
     record: Mapping[str, Any] | None
     error: str | None = None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended with a loss that is no finite number, whatever its score."""
+        return bool(self.record) and self.record.get('loss', 0.0) is None
 
 
 # --- variants --------------------------------------------------------------------------------------------------------
@@ -164,20 +170,8 @@ def fingerprint(cfg: Config, processes: int = 1) -> str:
 
 
 def check_folder(run: Run) -> None:
-    """Refuse a folder that holds a run of another config, checkpoints that no sweep has written, or damaged records.
-
-    A run that failed before its first checkpoint holds nothing that another one could be mixed up with.
-    """
-    started, began = run.folder / STARTED, any(run.folder.glob('*.pth')) or (run.folder / RESULT).is_file()
-    if not began:
-        return
-    if not started.is_file():
-        raise OptionError(f'{run.folder} holds a training that no sweep has started: give another --work-dir')
-    if read_json(started, 'config', remove=run.folder)['config'] != run.mark:
-        raise OptionError(
-            f'{run.folder} holds a run of another config or other options, which would not compare: give another '
-            f'--work-dir, or remove that folder'
-        )
+    """Refuse a folder that holds another run, checkpoints that no sweep has written, or damaged records."""
+    check_trial(run.folder, run.mark)
     read_result(run, tested=False)
     read_protocols(run)
 
@@ -199,7 +193,8 @@ def read_protocols(run: Run) -> dict[str, Any] | None:
 
 def training(run: Run, *, test: bool, metric: str) -> list[str]:
     """Return the words of the command that trains a run."""
-    return ['train', *run.words, '--record', str(run.folder / RESULT), '--metric', metric, *['--test'] * test]
+    record = ['--record', str(run.folder / RESULT), '--trial', run.mark]
+    return ['train', *run.words, *record, '--metric', metric, *['--test'] * test]
 
 
 def scoring(run: Run) -> list[str]:
@@ -222,7 +217,7 @@ def scoring(run: Run) -> list[str]:
 
 def start(run: Run, words: Sequence[str], *, processes: int, environment: Mapping[str, str]) -> Popen:
     """Start a command of this package for a run; what it prints goes to ``output.log`` in its folder."""
-    write_json(run.folder / STARTED, {'config': run.mark, 'words': run.words})
+    run.folder.mkdir(parents=True, exist_ok=True)
     launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes > 1 else []
     words = [*words, *['--launcher', 'pytorch'] * (processes > 1)]
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
@@ -235,11 +230,15 @@ def start(run: Run, words: Sequence[str], *, processes: int, environment: Mappin
 
 
 def failure(run: Run, status: int) -> str:
-    """Return why a run failed: the last line that it printed."""
+    """Return why a run failed: the signal that ended it, its line of error, or else the last line in its log."""
     text = (run.folder / LOG).read_text(errors='replace').rpartition(BEGIN)[2]
     lines = [line for line in text.splitlines() if line.strip()]
-    last = lines[-1].removeprefix('error: ') if lines else 'it printed nothing'
-    return f'{last} (exit status {status}; all of it: {run.folder / LOG})'
+    # Not any last line: where two commands of one folder meet, the other one goes on printing.
+    reason = next((line for line in reversed(lines) if line.startswith('error: ')), lines[-1] if lines else '')
+    if status < 0:
+        reason = f'killed by signal {-status}' + ' (out of memory?)' * (status == -SIGKILL)
+    reason = reason.removeprefix('error: ') or 'it printed nothing'
+    return f'{reason} (exit status {status}; all of it: {run.folder / LOG})'
 
 
 def score_of(record: Mapping[str, Any], metric: str, *, last: int = 1, test: bool = False) -> float:

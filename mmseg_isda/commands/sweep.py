@@ -28,7 +28,7 @@ from . import runs
 from .arguments import add_config_arguments
 from .comparison import Scoring, choose, compare, draw, table
 from .outcome import exit_on_sigterm
-from .records import write_json
+from .records import read_json, write_json
 from .runs import Outcome, Run, Variant
 from .train import add_hold_out_arguments
 
@@ -111,14 +111,19 @@ def sweep(args: Namespace) -> dict[str, Any]:
 
     _check_arguments(args)
     data, text, picture = (Path(args.work_dir, f'{args.name}.{suffix}') for suffix in ('json', 'md', 'png'))
+    earlier = _earlier(data)
     for path in (data, text, picture):
-        check_output(path, '--work-dir', replace=True)
+        check_output(path, '--name', replace=bool(earlier), advice=': this one is no report of a sweep')
     variants = runs.expand_variants(args.config, args.set)
     baseline = args.baseline or variants[0].name
     if baseline not in [variant.name for variant in variants]:
         raise OptionError(f'--baseline {baseline} is none of: {"; ".join(variant.name for variant in variants)}')
     seeds = args.choose_on or args.seeds
     planned, cfg = _plan(variants, sorted({*seeds, *args.seeds}), args)
+    lost = sorted(earlier - {(run.variant.name, run.seed) for run in planned})
+    if lost:
+        named = '; '.join(f'{name}, seed {seed}' for name, seed in lost[:3]) + '; ...' * (len(lost) > 3)
+        raise OptionError(f'{data} reports runs that are not in this sweep ({named}): give another --name')
     scoring = _scoring(args, cfg, baseline)
     first = execute([run for run in planned if run.seed in seeds], args, scoring)
     choice, outcomes = choose(first, scoring, separate=bool(args.choose_on)), first
@@ -140,11 +145,19 @@ def sweep(args: Namespace) -> dict[str, Any]:
 # --- before the first run --------------------------------------------------------------------------------------------
 
 
+def _earlier(data: Path) -> set[tuple[str, int]]:
+    """Return the runs in the report of an earlier sweep; none if the file is no such report."""
+    try:
+        return {(entry['variant'], entry['seed']) for entry in read_json(data, 'runs', 'variants', 'choice')['runs']}
+    except OptionError:
+        return set()
+
+
 def _check_arguments(args: Namespace) -> None:
     from .preflight import MAX_SEED
 
-    if not args.name or Path(args.name).name != args.name:
-        raise OptionError(f'--name is the name of files in the work dir, without a folder, got {args.name!r}')
+    if not args.name or Path(args.name).name != args.name or args.name.startswith('.'):
+        raise OptionError(f'--name is the name of files in the work dir, without a folder or a dot, got {args.name!r}')
     for option, words in (('--set', args.set), ('--cfg-options', args.cfg_options)):
         if any(word.startswith('randomness.seed=') for word in words):
             raise OptionError(f'{option} randomness.seed: name the seeds of the runs by --seeds')
@@ -167,6 +180,8 @@ def _check_arguments(args: Namespace) -> None:
 def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) -> tuple[list[Run], Config]:
     """Return all runs, each of them checked, seed by seed, and the config of the first."""
     common = [] if args.hold_out is None else ['--hold-out', str(args.hold_out), '--hold-out-seed', args.hold_out_seed]
+    from .resume import check_pretrained
+
     planned, configs = [], []
     for seed in seeds:
         for variant in variants:
@@ -176,11 +191,14 @@ def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) ->
             runs.check_folder(planned[-1])
             _check_validation(configs[-1], args)
             _check_losses(configs[-1], variant)
+            if seed == seeds[0]:
+                check_pretrained(configs[-1])
     _check_toolkits(configs)
-    twins = {planned[i].mark: planned[i].variant.name for i in reversed(range(len(variants)))}
-    for single in planned[: len(variants)]:
-        if twins[single.mark] != single.variant.name:
-            raise OptionError(f'{twins[single.mark]} and {single.variant.name} train the very same config')
+    twins: dict[tuple, str] = {}
+    for single in planned:
+        first = twins.setdefault((single.seed, single.mark), single.variant.name)
+        if first != single.variant.name:
+            raise OptionError(f'{first} and {single} train the very same config')
     return planned, configs[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--metric', help='stop at the first validation if it lacks this metric (with --record)')
     parser.add_argument('--test', action='store_true', help='score the test images too at the end (with --record)')
+    parser.add_argument('--trial', help=SUPPRESS)  # a sweep's mark of the config
     add_launcher_arguments(parser)
 
 
@@ -55,7 +56,7 @@ def run(args: Namespace) -> None:
     from ..engine.validations import ValidationHistory, validations
     from .launch import build_runner, claim_work_dir
     from .preflight import check_output
-    from .records import is_record, write_json
+    from .records import begin_trial, is_record, write_json
     from .resume import saying_where_to_resume
 
     export_rank(args)
@@ -63,6 +64,8 @@ def run(args: Namespace) -> None:
         check_output(args.record, '--record', replace=is_record(Path(args.record)))
     cfg, notes = configure(args)
     notes += claim_work_dir(cfg, args.resume, parse_options(args.cfg_options))
+    if args.trial and launched_rank() == 0:
+        begin_trial(Path(cfg.work_dir), args.trial)
     began = time.time()
     with saying_where_to_resume(cfg), naming_unknown_types(cfg):
         runner = build_runner(cfg, notes)
@@ -71,7 +74,9 @@ def run(args: Namespace) -> None:
         runner.train()
         tested = runner.test() if args.record and args.test else None
     if args.record and launched_rank() == 0:
+        losses = runner.message_hub.log_scalars.get('train/loss')
         record = {'validations': validations(runner), 'test': tested, 'seconds': time.time() - began}
+        record |= {'loss': losses.current()} if losses else {}
         write_json(Path(args.record), record)
 
 

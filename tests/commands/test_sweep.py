@@ -34,11 +34,15 @@ def config(tmp_path) -> Path:
 
 @pytest.fixture
 def sweep(config, tmp_path, capsys):
-    """Runs the command; returns its status, the JSON file if it wrote one, and what it printed."""
+    """Runs the command; returns its status, the JSON file if it wrote one, and what it printed.
 
-    def call(*words, name='sweep', of=(config,), command='sweep', metric='score'):
+    ``anew``: without the report of an earlier call.
+    """
+
+    def call(*words, name='sweep', of=(config,), command='sweep', metric='score', anew=True):
         file = tmp_path / 'sweep' / f'{name}.json'
-        file.unlink(missing_ok=True)
+        for report in (tmp_path / 'sweep').glob(f'{name}.*') if anew else ():
+            report.unlink()
         metrics = ['--metric', metric] if metric else []
         status = main([command, *map(str, of), '--work-dir', str(tmp_path / 'sweep'), *metrics, *words])
         printed = capsys.readouterr()
@@ -150,8 +154,11 @@ def test_what_a_reader_must_know_is_said(sweep, tmp_path):
     three, pair = ['--set', 'lambda_0=.5,2,4'], ['--set', 'lambda_0=.5,2']
     _, result, text = sweep(*three, '--seeds', '0', '1')
     assert result['best'] and 'flattered' in text and 'has seen them' not in text
-    (lead,) = (entry['difference'] for entry in result['variants'] if entry['name'] == result['best'])
-    assert ('is not shown' in text) == (lead is not None and lead['low'] <= 0 <= lead['high'])
+    leads = {entry['name']: entry['difference'] for entry in result['variants'] if entry['difference']}
+    if result['best'] in leads:
+        leads = {result['best']: leads[result['best']]}
+    equal = [name for name, lead in leads.items() if lead['low'] <= 0 <= lead['high']]
+    assert ('Not shown to differ' in text) == bool(equal) and ('; '.join(equal) in text)
     same = write_config(tmp_path / 'same.py', test_dataloader=loader(5, 100))
     elsewhere = ['--work-dir', str(tmp_path / 'elsewhere'), '--seeds', '0', '1']
     assert 'has seen them' in sweep(*three, *elsewhere, of=(same,))[2]
@@ -224,6 +231,39 @@ def test_a_run_that_failed_is_reported_and_stops_no_other(sweep, monkeypatch, tm
     assert 'out of memory' in log and log.count(runs.BEGIN) == 2  # nothing of the first start is lost
 
 
+def test_a_training_that_diverged_is_named_whatever_its_score(sweep, tmp_path):
+    """With a loss of NaN and all of class 0 a network still has a score, which was reported as any other."""
+    sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    path = tmp_path / 'sweep/lambda_0=2/seed_1/result.json'
+    record = json.loads(path.read_text())
+    assert record['loss'] > 0
+    record['validations']['3']['score'] = 1e3  # by far the best
+    path.write_text(json.dumps(record | {'loss': None}))
+    _, result, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
+    assert 'Diverged, the last training loss being no finite number: lambda_0=2, seed 1.' in text
+    assert result['best'] == 'lambda_0=0.5' and result['variants'][1]['mean'] > 400
+
+
+def test_a_tie_is_said_to_be_one(sweep):
+    """The first of three equals was called the best, and nothing said that the others are as good."""
+    words = ['--set', 'optim_wrapper.optimizer.dampening=0,.0000001,.0000002', '--seeds', '0', '1']
+    _, result, text = sweep(*words, '--cfg-options', 'optim_wrapper.optimizer.lr=0.0')
+    assert result['best'] == result['baseline']
+    assert 'as 0 lies in the interval: dampening=1e-07; dampening=2e-07.' in text
+
+
+def test_a_chosen_variant_below_the_baseline_is_said_to_be(sweep):
+    """The baseline is no candidate there, and what lost to it by far was marked as the best."""
+    words = ['--set', 'optim_wrapper.optimizer.lr=.1,0', '--choose-on', '0', '1', '--seeds', '5', '6']
+    _, result, text = sweep(*words)
+    means = result['choice']['means']
+    assert result['best'] == 'lr=0' and 'lr=0 (chosen)' in text and '(best)' not in text
+    lost = 'Where lr=0 was chosen, the baseline scored better than it.' in text
+    assert lost == (means['lr=0'] < means['lr=0.1'])
+    _, _, reverse = sweep(*words, '--lower-is-better', name='reverse')
+    assert ('the baseline scored better' in reverse) != lost
+
+
 def test_a_run_that_diverges_is_no_number(sweep):
     """JSON has no NaN."""
     status, result, text = sweep('--set', 'optim_wrapper.optimizer.lr=.1,1e38', '--seeds', '0', '1')
@@ -243,6 +283,44 @@ def test_runs_of_another_config_are_not_mixed_in(sweep):
         assert status == 2 and 'run of another config or other options' in text
 
 
+def test_a_folder_in_which_another_run_trains_stays_its_own(sweep, config, tmp_path, monkeypatch):
+    """A second sweep wrote its mark over that of a training under way, whose score it reported as its own later."""
+    folder = tmp_path / 'sweep/config/seed_0'
+    with monkeypatch.context() as patch:
+        patch.setattr('mmseg_isda.commands.resume.fcntl.lockf', lambda *_: fail(BlockingIOError()))
+        status, result, _ = sweep()
+    assert status == 1 and 'another run trains in' in result['runs'][0]['error']
+    assert not (folder / 'trial.json').exists()
+    sweep()  # the other one, which ends before a third takes the folder that it had found empty
+    kept = {path: path.read_bytes() for path in folder.glob('*.*')}
+    words = ['--record', folder / 'result.json', '--trial', 'another', '--resume']
+    assert main(['train', str(config), '--work-dir', str(folder), *map(str, words)]) == 2
+    assert {path: path.read_bytes() for path in folder.glob('*.*')} == kept
+
+
+@pytest.mark.parametrize(
+    ('status', 'log', 'reason'),
+    [
+        (-9, 'Iter(train) [5/9]', 'killed by signal 9 (out of memory?) (exit status -9'),
+        (-15, 'error: interrupted', 'killed by signal 15 (exit status -15'),
+        (2, 'error: it is so\nIter(train) of another run', 'it is so (exit status 2'),
+        (1, 'Traceback\nValueError: a bug', 'ValueError: a bug (exit status 1'),
+        (3, '', 'it printed nothing (exit status 3'),
+    ],
+)
+def test_the_reason_of_a_failure(sweep, monkeypatch, status, log, reason):
+    """Any last line was given as the reason: a setting of the log's head, or the score of another run."""
+
+    def wait(child) -> int:
+        print(log, file=child.log)
+        child.log.close()
+        return status
+
+    monkeypatch.setattr(InProcess, 'wait', wait)
+    _, result, _ = sweep()
+    assert result['runs'][0]['error'].startswith(reason)
+
+
 def test_a_first_try_with_a_mistake_does_not_block_the_folder(sweep, monkeypatch):
     """A metric that does not exist, and a setting with which training does not begin, were found too late."""
     status, result, _ = sweep(metric='accuracy')
@@ -253,6 +331,30 @@ def test_a_first_try_with_a_mistake_does_not_block_the_folder(sweep, monkeypatch
     words = ('--set', 'lambda_0=3', '--cfg-options')
     assert sweep(*words, 'optim_wrapper.optimizer.lr=0.2')[0] == 1
     assert sweep(*words, 'optim_wrapper.optimizer.lr=0.3')[0] == 0
+
+
+@pytest.mark.parametrize(('suffix', 'content'), [('json', '{"my": "notes"}'), ('md', 'precious'), ('png', 'a picture')])
+def test_no_file_of_the_users_is_replaced_by_a_report(sweep, tmp_path, suffix, content):
+    (tmp_path / 'sweep').mkdir()
+    (tmp_path / f'sweep/sweep.{suffix}').write_text(content)
+    status, _, text = sweep(anew=False)
+    assert status == 2 and f'sweep.{suffix} exists' in text and 'is no report of a sweep' in text
+    assert (tmp_path / f'sweep/sweep.{suffix}').read_text() == content and not InProcess.commands
+
+
+def test_a_report_is_replaced_by_a_larger_one_alone(sweep, tmp_path):
+    """A second sweep under the usual name replaced the report of the first, of other runs."""
+    sweep('--set', 'lambda_0=.5,2')
+    for words in (['--set', 'lambda_0=.5,3'], ['--set', 'lambda_0=.5,2', '--seeds', '1']):
+        status, _, text = sweep(*words, anew=False)
+        assert status == 2 and 'sweep.json reports runs that are not in this sweep (lambda_0=' in text
+    assert sweep('--set', 'lambda_0=.5,2,3', '--seeds', '0', '1', anew=False)[0] == 0
+
+
+def test_weights_that_are_missing_are_found_before_the_first_run(sweep, tmp_path):
+    model = dict(type='ToyModel', loss=dict(type='ToyLoss'), init_cfg=dict(type='Pretrained', checkpoint='gone.pth'))
+    status, _, text = sweep(of=(write_config(tmp_path / 'weights.py', model=model),))
+    assert status == 2 and 'gone.pth does not exist' in text and not InProcess.commands
 
 
 def test_checkpoints_of_somebody_else_are_not_continued(sweep, tmp_path):
@@ -294,8 +396,10 @@ def test_broken_records_are_one_line(sweep, tmp_path, name, content):
         (['--seeds', '99999999999'], '--seeds: a seed is a whole number from 0 to 4294967295, got 99999999999'),
         (['--name', '../sweep'], '--name is the name of files'),
         (['--name='], '--name is the name of files'),
+        (['--name', '..'], '--name is the name of files'),
         (['--set', 'modle.loss=1,2'], 'did you mean model'),
         (['--set', 'log_level=INFO,ERROR'], 'train the very same config'),
+        (['--set', 'train_dataloader.dataset.offset=7,{seed}', '--seeds', '1', '7'], 'seed 7 train the very same'),
         (['--baseline', 'gone'], '--baseline gone is none of: config'),
         (['--seeds', '1', '1'], '1 is named twice'),
         (['--seeds', '-1'], 'got -1'),

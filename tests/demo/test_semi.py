@@ -9,6 +9,7 @@ pytest.importorskip('sklearn')
 
 from demo import semi
 from mmseg_isda.commands import runs
+from mmseg_isda.commands.records import STARTED, write_json
 from mmseg_isda.errors import OptionError
 
 
@@ -54,7 +55,7 @@ def test_a_folder_of_other_settings_is_refused(planned, tmp_path):
     """Guards against runs of another length in one table."""
     run = next(iter(planned.values()))
     record(run, [1.0, 1.0, 1.0])
-    run.folder.joinpath(runs.STARTED).write_text(json.dumps(dict(config='another', words=[])))
+    write_json(run.folder / STARTED, {'config': 'another'})
     with pytest.raises(OptionError, match='holds a run of another config or other options'):
         semi.plan([0], tmp_path)
 
