@@ -26,7 +26,7 @@ from .checked_runner import CheckedRunner
 from .loading import import_plugin as import_plugin
 from .loading import load_config as load_config
 from .loading import uses_isda
-from .outcome import LAUNCHER_RANKS, launched_rank
+from .outcome import LAUNCHER_RANKS, is_first
 from .preflight import check_data, check_settings, drawn_subsets
 from .resume import check_pretrained, guard_files, lock_work_dir, set_resume
 
@@ -136,7 +136,7 @@ def prepare_training(
 def claim_work_dir(cfg: Config, resume: str | None, options: Mapping[str, Any] | None) -> list[str]:
     """Make the work dir this process's own, and set what training goes on or starts from; return notes for the log."""
     check_pretrained(cfg)  # MMEngine reads them even when it resumes
-    if launched_rank() == 0 or cfg.launcher == 'none':  # a run of its own in a task of SLURM
+    if is_first(cfg.launcher):
         lock_work_dir(cfg)
     notes, start = set_resume(cfg, resume, options), cfg.get('load_from')
     if cfg.get('resume') and drawn_subsets(cfg, LOADERS) and start and not is_remote(start):

@@ -150,6 +150,11 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
+def is_first(launcher: str) -> bool:
+    """Return whether this process writes what its run leaves behind: a task of SLURM may hold a run of its own."""
+    return launcher == 'none' or launched_rank() == 0
+
+
 def launched_rank() -> int:
     """Return the rank that the launcher gave this process, before any process group exists."""
     return int(next((os.environ[names[0]] for names in LAUNCHER_RANKS.values() if names[0] in os.environ), 0))

@@ -12,7 +12,7 @@ from ..config_tree import iter_datasets, set_pipeline, type_name, wrap_for_tta
 from ..errors import ExistingPathError, OptionError
 from ..toolkits import toolkit_of
 from .arguments import add_config_arguments, add_launcher_arguments, export_rank, parse_options
-from .outcome import launched_rank, naming_unknown_types
+from .outcome import is_first, naming_unknown_types
 from .records import write_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(args: Namespace) -> None:
         runner = build_runner(cfg, notes, TestingRunner)
         check_weights(runner.model, args.checkpoint)
         scores = runner.test()
-    if launched_rank() != 0:
+    if not is_first(args.launcher):
         return
     if protocols:
         print(protocols.score_table(scores))

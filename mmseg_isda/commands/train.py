@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import OptionError
 from ..toolkits import toolkit_of
 from .arguments import add_config_arguments, add_launcher_arguments, export_rank, parse_options
-from .outcome import launched_rank, naming_unknown_types
+from .outcome import is_first, naming_unknown_types
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
         check_output(args.record, '--record', replace=is_record(Path(args.record)))
     cfg, notes = configure(args)
     notes += claim_work_dir(cfg, args.resume, parse_options(args.cfg_options))
-    if args.trial and launched_rank() == 0:
+    if args.trial and is_first(args.launcher):
         begin_trial(Path(cfg.work_dir), args.trial)
     began = time.time()
     with saying_where_to_resume(cfg), naming_unknown_types(cfg):
@@ -73,7 +73,7 @@ def run(args: Namespace) -> None:
             runner.register_hook(ValidationHistory(args.metric))
         runner.train()
         tested = runner.test() if args.record and args.test else None
-    if args.record and launched_rank() == 0:
+    if args.record and is_first(args.launcher):
         losses = runner.message_hub.log_scalars.get('train/loss')
         record = {'validations': validations(runner), 'test': tested, 'seconds': time.time() - began}
         record |= {'loss': losses.current()} if losses else {}

@@ -92,6 +92,13 @@ def test_each_variant_and_seed_is_trained_with_its_own_settings(sweep, tmp_path)
     assert (tmp_path / 'sweep' / 'sweep.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_a_sweep_within_a_task_of_slurm(sweep, monkeypatch):
+    """Its trainings took themselves for the fourth process of one, and wrote no record."""
+    monkeypatch.setenv('SLURM_PROCID', '3')
+    status, result, _ = sweep()
+    assert status == 0 and result['runs'][0]['error'] is None
+
+
 def test_a_grid_of_any_settings_and_several_configs(sweep, config, tmp_path):
     other = write_config(tmp_path / 'other.py', optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.3)))
     words = ['--set', 'train_cfg.max_epochs=1,2', '--set', 'randomness.deterministic=False']
