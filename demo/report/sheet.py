@@ -40,7 +40,12 @@ def draw_sheet(record: Record, out: Path, *, rows: int = 3) -> None:
             place.axis('off')
     for place, head in zip(axes[0], heads, strict=True):
         place.set_title(head, fontsize=12)
-    sides = {f'only {titles[0]}': ONLY_FIRST, f'only {titles[1]}': ONLY_SECOND, 'both': BOTH, 'neither': NEITHER}
+    sides = {
+        f'only {titles[0]}': ONLY_FIRST,
+        f'only {titles[1]}': ONLY_SECOND,
+        'both, or not scored': BOTH,
+        'neither': NEITHER,
+    }
     patches = [Patch(color=[channel / 255 for channel in color], label=label) for label, color in sides.items()]
     figure.legend(handles=patches, loc='lower right', ncols=4, frameon=False, fontsize=11)
     figure.subplots_adjust(0.004, 0.45 / figure.get_figheight(), 0.996, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)

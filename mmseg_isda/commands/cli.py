@@ -25,17 +25,20 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status: 0, 1 if something failed, 2 for what the user can mend."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    return run_command(partial(_run, list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(words: list[str]) -> int | None:
     parser = ArgumentParser(prog='mmseg-isda', description='Implicit semantic data augmentation (ISDA).')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for name, (module, summary) in COMMANDS.items():
         if words[:1] == [name]:
             command = import_module(module)
             if not hasattr(command, 'add_arguments'):  # it has a parser of its own
-                return run_command(partial(command.main, words[1:]))
+                return command.main(words[1:])
             layout = dict(description=command.__doc__, formatter_class=RawDescriptionHelpFormatter)
             command.add_arguments(commands.add_parser(name, help=summary, **layout))
         else:
             commands.add_parser(name, help=summary)
     args = parser.parse_args(words)
-    return run_command(partial(command.run, args))
+    return command.run(args)

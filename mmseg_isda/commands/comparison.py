@@ -160,7 +160,7 @@ def _doubt(entries: Sequence[Mapping[str, Any]], choice: Mapping[str, Any], scor
 def table(comparison: Mapping[str, Any]) -> str:
     """Return the comparison as an aligned Markdown table, with the choice and the notes below it."""
     metric, choice = comparison['metric'], comparison['choice']
-    title_of_best = ' (chosen)' if choice['independent'] else ' (best)'
+    title_of_best = f' ({_title_of_best(choice)})'
     parts = comparison.get('protocols') or {comparison['scored_on']: comparison['variants']}
     lines = []
     for title, entries in parts.items():
@@ -176,6 +176,10 @@ def table(comparison: Mapping[str, Any]) -> str:
         lines += ['', f'Chosen by the validation of seeds {", ".join(map(str, choice["seeds"]))}: {means}.']
     lines += ['', f'Interval: {comparison["interval"]}.', *(f'Note: {note}' for note in comparison['notes'])]
     return '\n'.join(lines)
+
+
+def _title_of_best(choice: Mapping[str, Any]) -> str:
+    return 'chosen' if choice['independent'] else 'best'
 
 
 def _difference_cells(difference: Mapping[str, Any] | None) -> list[str]:
@@ -210,6 +214,7 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
     from ..files import move_into_place, temporary_beside
 
     entries = [entry for entry in comparison['variants'] if entry['difference']]
+    title_of_best = _title_of_best(comparison['choice'])
     places = _numbers(entries)
     figure = Figure(figsize=(max(4.5, 0.9 * len(entries) + 2), 3.6), layout='constrained')
     axes = figure.add_subplot()
@@ -218,7 +223,7 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
         found, is_best = entry['difference'], entry['name'] == comparison['best']
         half = None if found['low'] is None else found['mean'] - found['low']
         axes.errorbar(place, found['mean'], yerr=half, marker='*' if is_best else 'o', markersize=12 if is_best else 6,
-                      capsize=4, color='C1' if is_best else 'C0', label='best' if is_best else None)  # fmt: skip
+                      capsize=4, color='C1' if is_best else 'C0', label=title_of_best if is_best else None)  # fmt: skip
     if not places:
         axes.set_xticks(range(len(entries)), [entry['name'] for entry in entries], rotation=20, ha='right')
     axes.set(
@@ -227,7 +232,7 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
         ylabel=f'{comparison["metric"]} - baseline',
     )
     axes.grid(alpha=0.3, axis='y')
-    axes.legend()
+    figure.legend(loc='outside lower center', ncols=2, frameon=False)  # beside the intervals, not over them
     with temporary_beside(path) as temporary:
         figure.savefig(temporary, format='png', dpi=150)
         move_into_place(temporary, path, force=True)

@@ -28,6 +28,11 @@ LAUNCHER_RANKS = {
 }
 PACKAGE = Path(__file__).parents[1]
 SHOW_TRACEBACK = 'MMSEG_ISDA_TRACEBACK'
+EXTRAS = {
+    **dict.fromkeys(('mmengine', 'mmcv', 'mmseg'), 'onedl'),
+    'mmpretrain': 'onedl-classification',
+    'mmdet': 'onedl-detection',
+}
 BUILDER = os.path.join('mmengine', 'registry', 'build_functions.py')
 RUNNER = os.path.join('mmengine', 'runner', 'runner.py')
 
@@ -81,6 +86,8 @@ def explain(error: BaseException) -> UserError | None:
     """
     if is_interruption(error) and not isinstance(error, UserError):
         return InterruptionError('interrupted')
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return OptionError(f"{error.name} is not installed: pip install '.[{EXTRAS[error.name]}]' (docs/install.md)")
     inner = error.__context__
     if isinstance(error, TypeError) and isinstance(inner, TypeError) and str(error).startswith(str(inner)):
         error = inner  # MMEngine raises those of hooks again, with the hook's name

@@ -18,6 +18,8 @@ VIEWS = (
     'UnsafeViewBackward0',
     'SqueezeBackward0',
     'SqueezeBackward1',
+    'SqueezeBackward2',
+    'ReshapeAliasBackward0',
     'AliasBackward0',
     'CloneBackward0',
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -10,6 +11,7 @@ from typing import TypeAlias, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .graph import NODES_TO_SEARCH
 
@@ -30,6 +32,7 @@ class ClassifierPass:
         node: the autograd node that made the logits.
         number: counts the passes of a tap.
         size: the spatial size, () for vectors.
+        version: of the features, which counts the changes in place.
     """
 
     features: Tensor | None
@@ -40,6 +43,7 @@ class ClassifierPass:
 
     def __post_init__(self) -> None:
         self.size, self.num_taken = tuple(self.features.shape[2:]), 0
+        self.version = _version(self.features)
 
 
 class ClassifierTap:
@@ -65,6 +69,10 @@ class ClassifierTap:
         self._num_passes = 0
         self._last_taken = 0
         classifier.register_forward_hook(self._keep, with_kwargs=True)
+        self._cache: AbstractContextManager | None = None
+        if parametrize.is_parametrized(classifier, 'weight'):
+            classifier.register_forward_pre_hook(self._cache_weight)
+            classifier.register_forward_hook(self._end_cache, always_call=True)
 
     @property
     def weight(self) -> Tensor:
@@ -87,6 +95,16 @@ class ClassifierTap:
         kept = ClassifierPass(features, logits, module.weight.flatten(1), output.grad_fn, self._num_passes)
         self._passes.append(kept)
 
+    def _cache_weight(self, module: Classifier, inputs: tuple[Tensor, ...]) -> None:
+        """Have :meth:`_keep` see the weight of this pass: read once more, a random parametrization makes another."""
+        self._cache = parametrize.cached()
+        self._cache.__enter__()
+
+    def _end_cache(self, *unused: object) -> None:
+        if self._cache is not None:
+            self._cache.__exit__(None, None, None)
+        self._cache = None
+
     def _is_plain(self) -> bool:
         """Whether the output is that of the base class: no other ``forward``, no hook that ran before."""
         layer = self.classifier
@@ -98,14 +116,16 @@ class ClassifierTap:
         """Return the pass that the logits of a loss come from, found in their autograd graph.
 
         Raises:
-            RuntimeError: if they have no graph, come from another module, the pass cannot be told, or an activation
-                checkpoint repeats the loss.
+            RuntimeError: if they have no graph, come from another module, the pass cannot be told, its features were
+                changed in place, or an activation checkpoint repeats the loss.
+            TypeError: if the weight has been sharded over processes since.
             ValueError: if the classifier has another number of outputs.
         """
-        if logits.shape[1] != len(self.classifier.weight):
+        outputs = getattr(self.classifier, 'out_features', None) or self.classifier.out_channels
+        if logits.shape[1] != outputs:
             raise ValueError(
-                f'the logits have {logits.shape[1]} classes, but {self.name} has {len(self.classifier.weight)} '
-                f'outputs: name the layer that makes the logits by classifier=... of the loss'
+                f'the logits have {logits.shape[1]} classes, but {self.name} has {outputs} outputs: name the layer '
+                f'that makes the logits by classifier=... of the loss'
             )
         if logits.grad_fn is None:
             raise RuntimeError(
@@ -118,6 +138,17 @@ class ClassifierTap:
                 'the loss runs within a backward pass, as an activation checkpoint around it does, so that the '
                 'statistics would take the batch twice: take the loss outside of the checkpoint'
             )
+        found = self._search(logits)
+        _check_whole(found.weight, self.name)
+        if found.features is not None and found.version != _version(found.features):
+            raise RuntimeError(
+                f'the features that {self.name} was given have been changed in place since (as nn.ReLU(inplace=True) '
+                f'of another branch does), so ISDA would take the covariance of others: leave out inplace=True there, '
+                f'or give {self.name} a clone'
+            )
+        return found
+
+    def _search(self, logits: Tensor) -> ClassifierPass:
         by_node = {kept.node: kept for kept in self._passes}
         nodes, is_opaque = [logits.grad_fn], False
         for node in nodes:
@@ -173,7 +204,7 @@ class ClassifierTap:
         return new
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_passes': deque(maxlen=PASSES_TO_KEEP)}
+        return {**self.__dict__, '_passes': deque(maxlen=PASSES_TO_KEEP), '_cache': None}
 
 
 def is_classifier(module: object) -> bool:
@@ -192,16 +223,25 @@ def _check_classifier(classifier: nn.Module, name: str) -> None:
             f'classifier, or name the right module by classifier=... of the loss'
         )
     weight = cast(Tensor, classifier.weight)
-    if weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id'):
-        raise TypeError(
-            f'the weight of {name} is sharded over processes (FSDP, DeepSpeed ZeRO-3), which ISDA does not support: '
-            f'use DistributedDataParallel, or keep {name} out of the sharding'
-        )
+    _check_whole(weight, name)
     if len(weight) < 2:
         raise ValueError(
             f'{name} has a single output channel (binary segmentation with a sigmoid): ISDA needs the softmax over '
             f'two or more classes. Set out_channels=2, num_classes=2 and use_sigmoid=False'
         )
+
+
+def _check_whole(weight: Tensor, name: str) -> None:
+    is_part = weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id')
+    if is_part or (weight.numel() and not weight.untyped_storage().size()):  # FSDP frees what it has gathered
+        raise TypeError(
+            f'the weight of {name} is sharded over processes (FSDP, DeepSpeed ZeRO-3), which ISDA does not support: '
+            f'use DistributedDataParallel, or keep {name} out of the sharding'
+        )
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # which those of inference mode do not count
 
 
 @torch.no_grad()

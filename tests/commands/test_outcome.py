@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from mmengine.registry import HOOKS
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_isda.commands.cli import COMMANDS, main
 from mmseg_isda.commands.outcome import run_command
 from mmseg_isda.engine import strength_at
 from mmseg_isda.errors import CheckpointError, DataError, InterruptionError, OptionError
@@ -23,6 +26,15 @@ def test_mistakes_end_in_one_line(error, capsys):
 
 def test_what_a_command_returns_is_its_status():
     assert run_command(lambda: None) == 0 and run_command(lambda: 1) == 1
+
+
+@pytest.mark.parametrize(('name', 'extra'), [('mmengine', 'onedl'), ('mmpretrain', 'onedl-classification')])
+def test_a_toolkit_that_is_not_installed_is_one_line(name, extra, capsys, monkeypatch):
+    """After `pip install .` alone most commands ended in a traceback."""
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(COMMANDS, 'missing', (name, 'of no use'))
+    assert main(['missing']) == 2
+    assert capsys.readouterr().err == f"error: {name} is not installed: pip install '.[{extra}]' (docs/install.md)\n"
 
 
 def renamed(error: BaseException) -> Exception:

@@ -113,6 +113,43 @@ def test_a_channels_last_classifier_is_that_of_channels_first(layout):
     torch.testing.assert_close(last.statistics.covariance, first.statistics.covariance)
 
 
+@pytest.mark.parametrize('upsample', [False, True])
+@pytest.mark.parametrize(
+    'arrange',
+    [
+        lambda out: out.transpose(1, 2).reshape(2, CLASSES, 4, 6),
+        lambda out: out.permute(0, 2, 1).contiguous().view(2, CLASSES, 4, 6),
+        lambda out: out.mT.unflatten(2, (4, 6)),
+        lambda out: out.reshape(2, 4, 6, CLASSES).permute(0, 3, 1, 2),
+    ],
+)
+def test_tokens_at_the_size_of_the_labels(arrange, upsample):
+    """They ended in an unpacking error, or were refused as logits that had been changed."""
+    network, linear = segmenter(), nn.Linear(FEATURES, CLASSES)
+    linear.load_state_dict(
+        {k: v.flatten(1) if v.dim() > 2 else v for k, v in network['classifier'].state_dict().items()}
+    )
+    size = (8, 12) if upsample else (4, 6)
+    images, labels = torch.randn(2, 3, 16, 24), torch.randint(0, CLASSES, (2, *size))
+    resized = lambda logits: F.interpolate(logits, size=size, mode='bilinear') if upsample else logits  # noqa: E731
+    expected = ISDACriterion(network['classifier'], 2.0)(resized(forward(network, images)), labels, progress=1)
+    last = ISDACriterion(linear, 2.0)
+    out = arrange(linear(network['body'](images).movedim(1, -1).flatten(1, 2)))
+    torch.testing.assert_close(last(resized(out), labels, progress=1), expected)
+
+
+@pytest.mark.parametrize('squeeze', [lambda z: z.squeeze((2, 3)), torch.squeeze, lambda z: z.reshape(2, CLASSES)])
+def test_a_convolution_as_the_classifier_of_vectors(squeeze):
+    network = segmenter()
+    features, labels = torch.randn(2, FEATURES, 1, 1), torch.tensor([1, 4])
+    loss = ISDACriterion(network['classifier'], 2.0)(squeeze(network['classifier'](features)), labels, progress=1)
+    linear = nn.Linear(FEATURES, CLASSES)
+    linear.load_state_dict(
+        {k: v.flatten(1) if v.dim() > 2 else v for k, v in network['classifier'].state_dict().items()}
+    )
+    torch.testing.assert_close(loss, ISDACriterion(linear, 2.0)(linear(features.flatten(1)), labels, progress=1))
+
+
 def test_evaluation_is_plain_and_touches_no_statistics(scene):
     images, labels = scene
     network = segmenter(images.device)

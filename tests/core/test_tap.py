@@ -203,6 +203,32 @@ def test_a_sharded_weight_is_refused():
         ClassifierTap(linear, 'fc')
 
 
+def test_a_weight_that_was_sharded_later_is_refused():
+    """FSDP frees it after the pass: it ended in a segmentation fault."""
+    linear = nn.Linear(3, 4)
+    tap = ClassifierTap(linear)
+    logits = linear(torch.randn(2, 3))
+    linear.weight.untyped_storage().resize_(0)
+    with pytest.raises(TypeError, match='sharded over processes'):
+        tap.find(logits)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize('size', [(), (2, 3)])
+def test_features_changed_in_place_since_are_refused(autocast, size):
+    """Autograd cannot notice it where the classifier is frozen or casts its input: the loss was that of others."""
+    layer = nn.Conv2d(3, 4, 1) if size else nn.Linear(3, 4)
+    layer.requires_grad_(autocast)
+    tap = ClassifierTap(layer)
+    features = torch.randn(2, 3, *size, requires_grad=True) * 1
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        logits = layer(features)
+    assert tap.find(logits).features is features
+    features.relu_()
+    with pytest.raises(RuntimeError, match=r'changed in place since.*inplace=True'):
+        tap.find(logits)
+
+
 def test_a_binary_classifier_is_refused():
     with pytest.raises(ValueError, match=r'single output channel.*out_channels=2'):
         ClassifierTap(nn.Conv2d(3, 1, 1), 'head.conv_seg')
@@ -250,6 +276,32 @@ def test_a_pass_keeps_the_weight_that_it_used():
     other = {'weight': torch.randn(5, 6, requires_grad=True), 'bias': torch.zeros(5)}
     logits = torch.func.functional_call(layer, other, (torch.randn(4, 6),))
     torch.testing.assert_close(tap.find(logits).weight, other['weight'])
+
+
+class RandomHalf(nn.Module):
+    calls = 0
+
+    def forward(self, weight):
+        RandomHalf.calls += 1
+        return torch.nn.functional.dropout(weight, 0.5)
+
+
+@pytest.mark.parametrize('duplicate', [lambda module: module, copy.deepcopy])
+def test_a_random_parametrization_is_drawn_once(duplicate):
+    """The shift was that of a second draw, and spectral_norm took an iteration too many."""
+    linear = nn.Linear(9, 7)
+    nn.utils.parametrize.register_parametrization(linear, 'weight', RandomHalf())
+    module = duplicate(nn.ModuleList([linear, nn.Identity()]))[0]
+    tap = ClassifierTap(module) if duplicate is copy.deepcopy else ClassifierTap(linear)
+    features = torch.eye(9, requires_grad=True)
+    before = RandomHalf.calls
+    logits = module(features)
+    assert RandomHalf.calls == before + 1
+    torch.testing.assert_close(tap.find(logits).weight, (logits - module.bias).T)
+    assert RandomHalf.calls == before + 1
+    with pytest.raises(RuntimeError):
+        module(torch.zeros(2, 3))
+    assert not nn.utils.parametrize._cache_enabled and tap._cache is None
 
 
 def test_features_may_be_named():

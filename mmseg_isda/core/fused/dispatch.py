@@ -49,9 +49,10 @@ def upsampled_cross_entropy(
         if wants_fusing(fused, logits, labels):
             return fused_cross_entropy(logits, labels, shift, align_corners=align_corners, **options)
         logits = F.interpolate(logits, size=labels.shape[1:], mode='bilinear', align_corners=align_corners)
-    elif source is not None and source.logits is not None and wants_fusing(fused, source.logits, labels):
-        if source.logits.dim() == 4 and upsampling_of(logits, source) == align_corners:
-            return fused_cross_entropy(source.logits, labels, shift, align_corners=align_corners, **options)
+    elif source is not None and source.logits is not None:
+        small, is_map = source.logits, source.logits.dim() == 4  # tokens do not tell their grid
+        if is_map and wants_fusing(fused, small, labels) and upsampling_of(logits, source) == align_corners:
+            return fused_cross_entropy(small, labels, shift, align_corners=align_corners, **options)
         if fused is True:
             raise RuntimeError(
                 f'fused=True, but the logits of the loss are not the up-sampled output of {name}: the head changes '
