@@ -216,7 +216,7 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
     entries = [entry for entry in comparison['variants'] if entry['difference']]
     title_of_best = _title_of_best(comparison['choice'])
     places = _numbers(entries)
-    figure = Figure(figsize=(max(4.5, 0.9 * len(entries) + 2), 3.6), layout='constrained')
+    figure = Figure(figsize=(max(4.5, 0.9 * len(entries) + 2), 4.2), layout='constrained')
     axes = figure.add_subplot()
     axes.axhline(0, color='grey', linestyle='--', label=f'baseline: {comparison["baseline"]}')
     for place, entry in zip(places or range(len(entries)), entries, strict=True):
@@ -227,12 +227,12 @@ def draw(comparison: Mapping[str, Any], path: Path) -> None:
     if not places:
         axes.set_xticks(range(len(entries)), [entry['name'] for entry in entries], rotation=20, ha='right')
     axes.set(
-        title='Mean difference over seeds, 95 % interval',
         xlabel=next(iter(entries[0]['settings'])).rpartition('.')[2] if places else '',
         ylabel=f'{comparison["metric"]} - baseline',
     )
+    figure.suptitle('Mean difference over seeds, 95 % interval', fontsize='medium')
     axes.grid(alpha=0.3, axis='y')
-    figure.legend(loc='outside lower center', ncols=2, frameon=False)  # beside the intervals, not over them
+    figure.legend(loc='outside lower center', frameon=False)  # beside the intervals, not over them
     with temporary_beside(path) as temporary:
         figure.savefig(temporary, format='png', dpi=150)
         move_into_place(temporary, path, force=True)
