@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from signal import SIGKILL
 from subprocess import DEVNULL, STDOUT, Popen
 from typing import TYPE_CHECKING, Any
 
@@ -236,7 +235,7 @@ def failure(run: Run, status: int) -> str:
     # Not any last line: where two commands of one folder meet, the other one goes on printing.
     reason = next((line for line in reversed(lines) if line.startswith('error: ')), lines[-1] if lines else '')
     if status < 0:
-        reason = f'killed by signal {-status}' + ' (out of memory?)' * (status == -SIGKILL)
+        reason = f'killed by signal {-status}' + ' (out of memory?)' * (status == -9)
     reason = reason.removeprefix('error: ') or 'it printed nothing'
     return f'{reason} (exit status {status}; all of it: {run.folder / LOG})'
 

@@ -179,9 +179,9 @@ def _check_arguments(args: Namespace) -> None:
 
 def _plan(variants: Sequence[Variant], seeds: Sequence[int], args: Namespace) -> tuple[list[Run], Config]:
     """Return all runs, each of them checked, seed by seed, and the config of the first."""
-    common = [] if args.hold_out is None else ['--hold-out', str(args.hold_out), '--hold-out-seed', args.hold_out_seed]
     from .resume import check_pretrained
 
+    common = [] if args.hold_out is None else ['--hold-out', str(args.hold_out), '--hold-out-seed', args.hold_out_seed]
     planned, configs = [], []
     for seed in seeds:
         for variant in variants:

@@ -232,8 +232,9 @@ def _check_classifier(classifier: nn.Module, name: str) -> None:
 
 
 def _check_whole(weight: Tensor, name: str) -> None:
+    """Raise TypeError if a weight is a part of the layer's, or its memory was freed, as sharding does it."""
     is_part = weight.dim() < 2 or hasattr(weight, 'full_tensor') or hasattr(weight, 'ds_id')
-    if is_part or (weight.numel() and not weight.untyped_storage().size()):  # FSDP frees what it has gathered
+    if is_part or (weight.numel() and not weight.untyped_storage().size()):
         raise TypeError(
             f'the weight of {name} is sharded over processes (FSDP, DeepSpeed ZeRO-3), which ISDA does not support: '
             f'use DistributedDataParallel, or keep {name} out of the sharding'
@@ -241,7 +242,8 @@ def _check_whole(weight: Tensor, name: str) -> None:
 
 
 def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version  # which those of inference mode do not count
+    """Return how often a tensor was changed in place; those of inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 @torch.no_grad()
