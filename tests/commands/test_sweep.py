@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -209,9 +210,19 @@ def test_a_run_that_was_cut_short_is_resumed(sweep, tmp_path, monkeypatch, itera
 
 def test_an_interruption_says_how_to_go_on_and_starts_no_other_run(sweep, monkeypatch):
     """The trainings that are under way are told to end."""
-    ended = []
-    monkeypatch.setattr(InProcess, 'wait', lambda self: fail(KeyboardInterrupt()))
-    monkeypatch.setattr(InProcess, 'terminate', lambda self: ended.append(self))
+    ended, told = [], threading.Event()
+
+    def wait(child) -> int:
+        if len(InProcess.commands) == 1:
+            fail(KeyboardInterrupt())
+        return 1 - told.wait(30)  # as a training goes on until it is told to end
+
+    def terminate(child) -> None:
+        ended.append(child)
+        told.set()
+
+    monkeypatch.setattr(InProcess, 'wait', wait)
+    monkeypatch.setattr(InProcess, 'terminate', terminate)
     status, _, text = sweep('--set', 'lambda_0=.5,2', '--seeds', '0', '1')
     assert status == 130 and 'the same command goes on' in text
     assert len(set(ended)) == len(InProcess.commands) < 4
